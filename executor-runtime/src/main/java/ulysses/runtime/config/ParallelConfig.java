@@ -1,0 +1,30 @@
+package ulysses.runtime.config;
+
+/**
+ * How many ranks and how they share the work.
+ *
+ * @param ranks {@code num_ranks} (ours): 0 means what the cluster offers
+ * @param sequenceParallelSize {@code sequence_parallel_size}: ranks that share one sequence, P
+ * @param device {@code device} (ours): where ranks compute
+ * @param timeoutSeconds {@code ddp_timeout}, capped at 3600: the longest a collective may wait
+ * @param rendezvousSeconds {@code rendezvous_timeout} (ours): the longest all ranks may take to meet
+ * @param maxAttempts {@code max_attempts} (ours): attempts without progress before the run gives up
+ * @param hangSeconds {@code hang_timeout} (ours): no progress for so long ends the attempt
+ */
+public record ParallelConfig(
+        int ranks,
+        int sequenceParallelSize,
+        Device device,
+        int timeoutSeconds,
+        int rendezvousSeconds,
+        int maxAttempts,
+        int hangSeconds) {
+
+    /** Where ranks compute. */
+    public enum Device {
+        /** Gloo between ranks. */
+        CPU,
+        /** NCCL between ranks, one GPU each. */
+        CUDA
+    }
+}

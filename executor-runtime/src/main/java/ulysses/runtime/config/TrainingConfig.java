@@ -1,0 +1,180 @@
+package ulysses.runtime.config;
+
+import com.fasterxml.jackson.annotation.JsonIgnoreProperties;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * One run, complete and checked: what {@link ConfigFile} makes of a YAML, and the only configuration passed to a rank. Every
+ * component is named after the LLaMA-Factory key it comes from; keys of ours are marked so in conf/README.md.
+ *
+ * @param model the model to start from
+ * @param data datasets, template and packing
+ * @param tuning stage and which parameters are trained
+ * @param step batch sizes, optimizer, schedule
+ * @param evaluation when and on what to evaluate
+ * @param parallel ranks and groups
+ * @param output folders, logging and checkpoints
+ */
+public record TrainingConfig(
+        Model model,
+        Data data,
+        TuningConfig tuning,
+        StepConfig step,
+        Evaluation evaluation,
+        ParallelConfig parallel,
+        Output output) {
+
+    /** How weights are held for compute; master weights and optimizer states are always float32. */
+    public enum ComputeType {
+        FLOAT32,
+        BFLOAT16
+    }
+
+    /** How examples become rows of {@code cutoff_len} tokens. */
+    public enum Packing {
+        /** One example a row, as LLaMA-Factory's sft without packing. */
+        NONE,
+        /** Best fit per hash bucket, documents isolated: ours, for {@code packing: true}. */
+        BEST_FIT,
+        /** LLaMA-Factory's {@code neat_packing}: its greedy knapsack per 1000 examples, documents isolated. */
+        LLAMAFACTORY_NEAT,
+        /** LLaMA-Factory's {@code packing: true} as it is: attention crosses documents; only on explicit wish. */
+        LLAMAFACTORY_MIXED,
+        /** LLaMA-Factory's pretraining: texts joined per 1000, cut into blocks, the rest of each batch dropped. */
+        LLAMAFACTORY_BLOCKS
+    }
+
+    /**
+     * The model to start from.
+     *
+     * @param modelNameOrPath {@code model_name_or_path}: folder on local disk or any Hadoop file system
+     * @param trainFromScratch {@code train_from_scratch}: random weights from config.json, with the seed of the run
+     * @param computeType {@code bf16}: false is float32
+     * @param ropeScaling {@code rope_scaling}: linear, dynamic, yarn or llama3; null keeps config.json's
+     * @param flashAttention {@code flash_attn}: auto, disabled, sdpa, fa2; all give the same numbers here
+     * @param gradientCheckpointing the opposite of {@code disable_gradient_checkpointing}
+     */
+    public record Model(
+            String modelNameOrPath,
+            boolean trainFromScratch,
+            ComputeType computeType,
+            @Nullable String ropeScaling,
+            String flashAttention,
+            boolean gradientCheckpointing) {}
+
+    /**
+     * Datasets, template and packing.
+     *
+     * @param dataset {@code dataset}: names in dataset_info.json, in order
+     * @param evalDataset {@code eval_dataset}
+     * @param datasetDir {@code dataset_dir}: folder of dataset_info.json
+     * @param template {@code template}; null means the tokenizer's own chat template
+     * @param cutoffLength {@code cutoff_len}: tokens a row
+     * @param trainOnPrompt {@code train_on_prompt}
+     * @param maskHistory {@code mask_history}
+     * @param packing how rows are made
+     * @param maxSamples {@code max_samples}: first n rows of each dataset; 0 means all
+     * @param defaultSystem {@code default_system}; null means the template's
+     * @param enableThinking {@code enable_thinking}: true, false or null (no thoughts, in the prompt)
+     * @param preserveThinking {@code preserve_thinking}
+     * @param splitSpecialTokens {@code split_special_tokens}
+     * @param mixStrategy {@code mix_strategy}: concat, interleave_under, interleave_over, interleave_once
+     * @param interleaveProbabilities {@code interleave_probs}
+     * @param preprocessingBatchSize {@code preprocessing_batch_size}: examples of one LLaMA-Factory packing batch
+     * @param workers {@code preprocessing_num_workers}: Spark partitions for preparing; 0 means Spark's default
+     * @param overwriteCache {@code overwrite_cache}: prepare again although a prepared set is there
+     * @param tokenizedPath {@code tokenized_path}: a prepared folder of ours or of {@code datasets.save_to_disk}
+     * @param preparedDirectory {@code prepared_dir} (ours): where prepared rows go; null means {@code output_dir/prepared}
+     * @param toolDate {@code tool_date} (ours): the date that llama3's tool prompt shows
+     */
+    public record Data(
+            List<String> dataset,
+            List<String> evalDataset,
+            String datasetDir,
+            @Nullable String template,
+            int cutoffLength,
+            boolean trainOnPrompt,
+            boolean maskHistory,
+            Packing packing,
+            int maxSamples,
+            @Nullable String defaultSystem,
+            @Nullable Boolean enableThinking,
+            boolean preserveThinking,
+            boolean splitSpecialTokens,
+            String mixStrategy,
+            List<Double> interleaveProbabilities,
+            int preprocessingBatchSize,
+            int workers,
+            boolean overwriteCache,
+            @Nullable String tokenizedPath,
+            @Nullable String preparedDirectory,
+            String toolDate) {
+        public Data {
+            dataset = List.copyOf(dataset);
+            evalDataset = List.copyOf(evalDataset);
+            interleaveProbabilities = List.copyOf(interleaveProbabilities);
+        }
+    }
+
+    /** When to evaluate. */
+    public enum EvalStrategy {
+        NO,
+        STEPS,
+        EPOCH
+    }
+
+    /**
+     * When and on what to evaluate.
+     *
+     * @param strategy {@code eval_strategy}
+     * @param steps {@code eval_steps}: steps between evaluations
+     * @param validationSize {@code val_size}: a fraction below 1, or a number of rows; 0 means none
+     * @param doEval {@code do_eval}: evaluate once at the end
+     * @param rowsPerRank {@code per_device_eval_batch_size}
+     */
+    public record Evaluation(
+            EvalStrategy strategy, int steps, double validationSize, boolean doEval, int rowsPerRank) {}
+
+    /** When to write a checkpoint. */
+    public enum SaveStrategy {
+        NO,
+        STEPS,
+        EPOCH
+    }
+
+    /**
+     * Folders, logging and checkpoints.
+     *
+     * @param outputDir {@code output_dir}: the Hugging Face folder, logs and checkpoints; any Hadoop file system
+     * @param overwriteOutputDir {@code overwrite_output_dir}
+     * @param loggingSteps {@code logging_steps}
+     * @param saveStrategy {@code save_strategy}
+     * @param saveSteps {@code save_steps}
+     * @param saveTotalLimit {@code save_total_limit}: 0 keeps all
+     * @param saveOnlyModel {@code save_only_model}
+     * @param resumeFromCheckpoint {@code resume_from_checkpoint}: a folder; null means the newest complete one, if any
+     * @param checkpointDirectory {@code checkpoint_dir} (ours); null means {@code output_dir}
+     * @param plotLoss {@code plot_loss}
+     * @param maxShardBytes {@code max_shard_size} (ours, 5 GB): weight files larger than this are split
+     */
+    @JsonIgnoreProperties(ignoreUnknown = true)
+    public record Output(
+            String outputDir,
+            boolean overwriteOutputDir,
+            int loggingSteps,
+            SaveStrategy saveStrategy,
+            int saveSteps,
+            int saveTotalLimit,
+            boolean saveOnlyModel,
+            @Nullable String resumeFromCheckpoint,
+            @Nullable String checkpointDirectory,
+            boolean plotLoss,
+            long maxShardBytes) {
+
+        /** The folder that holds {@code checkpoint-N}. */
+        public String checkpoints() {
+            return checkpointDirectory == null ? outputDir : checkpointDirectory;
+        }
+    }
+}
