@@ -10,6 +10,8 @@ import java.util.Arrays;
  * @param labels unshifted labels as in a Hugging Face batch [length]: {@code labels[t]} is {@code ids[t]} or {@link #IGNORE_INDEX}
  * @param documentLengths tokens of each document, in order; their sum is at most length
  */
+@SuppressWarnings(
+        "ArrayRecordComponent") // contents are compared below; boxed ids of a million tokens would cost 16 MB a row
 public record PackedRow(int[] ids, int[] labels, int[] documentLengths) {
 
     /** A label that does not count. */

@@ -1,0 +1,73 @@
+package ulysses.runtime.mesh;
+
+import com.fasterxml.jackson.annotation.JsonSubTypes;
+import com.fasterxml.jackson.annotation.JsonSubTypes.Type;
+import com.fasterxml.jackson.annotation.JsonTypeInfo;
+
+/**
+ * What a rank process reports: one JSON object a line on its standard output. Anything that is not such a line belongs on standard
+ * error. Every event counts as a sign of life.
+ */
+@JsonTypeInfo(use = JsonTypeInfo.Id.NAME, property = "event")
+@JsonSubTypes({
+    @Type(value = RankEvent.StoreOpen.class, name = "store"),
+    @Type(value = RankEvent.Phase.class, name = "phase"),
+    @Type(value = RankEvent.Step.class, name = "step"),
+    @Type(value = RankEvent.Evaluated.class, name = "evaluated"),
+    @Type(value = RankEvent.Saved.class, name = "saved"),
+    @Type(value = RankEvent.Warning.class, name = "warning"),
+    @Type(value = RankEvent.Failed.class, name = "failed"),
+    @Type(value = RankEvent.Done.class, name = "done")
+})
+public sealed interface RankEvent {
+
+    /** World rank of the process that speaks. */
+    int rank();
+
+    /** Rank 0's rendezvous store listens on {@code port}. */
+    record StoreOpen(int rank, int port) implements RankEvent {}
+
+    /** The rank begins {@code phase} (connect, load, step, evaluate, checkpoint, export) at optimizer step {@code step}. */
+    record Phase(int rank, String phase, long step) implements RankEvent {}
+
+    /**
+     * An optimizer step is done; only rank 0 reports it.
+     *
+     * @param step optimizer steps done, from 1
+     * @param totalSteps steps of the run
+     * @param epoch passes over the data done, fractional
+     * @param loss mean over the trained tokens of the step, all ranks together
+     * @param gradNorm before clipping
+     * @param learningRate the one this step used
+     * @param tokens tokens of this step over all data-parallel groups, padding left out
+     * @param seconds time of this step
+     * @param peakBytes largest resident or device memory of rank 0 so far
+     */
+    record Step(
+            int rank,
+            long step,
+            long totalSteps,
+            double epoch,
+            double loss,
+            double gradNorm,
+            double learningRate,
+            long tokens,
+            double seconds,
+            long peakBytes)
+            implements RankEvent {}
+
+    /** Evaluation after {@code step} gave {@code loss}; only rank 0 reports it. */
+    record Evaluated(int rank, long step, double loss) implements RankEvent {}
+
+    /** A checkpoint of {@code step} is complete at {@code path}; only rank 0 reports it. */
+    record Saved(int rank, long step, String path) implements RankEvent {}
+
+    /** Something the user should read. */
+    record Warning(int rank, String message) implements RankEvent {}
+
+    /** The rank ends because of {@code message}; {@code kind} is config, data, diverged, infrastructure or storage. */
+    record Failed(int rank, long step, String kind, String message) implements RankEvent {}
+
+    /** The rank has finished its work; the last event. */
+    record Done(int rank, long steps) implements RankEvent {}
+}
