@@ -1,7 +1,6 @@
 package ulysses.runtime.mesh;
 
 import com.fasterxml.jackson.annotation.JsonSubTypes;
-import com.fasterxml.jackson.annotation.JsonSubTypes.Type;
 import com.fasterxml.jackson.annotation.JsonTypeInfo;
 
 /**
@@ -10,14 +9,14 @@ import com.fasterxml.jackson.annotation.JsonTypeInfo;
  */
 @JsonTypeInfo(use = JsonTypeInfo.Id.NAME, property = "event")
 @JsonSubTypes({
-    @Type(value = RankEvent.StoreOpen.class, name = "store"),
-    @Type(value = RankEvent.Phase.class, name = "phase"),
-    @Type(value = RankEvent.Step.class, name = "step"),
-    @Type(value = RankEvent.Evaluated.class, name = "evaluated"),
-    @Type(value = RankEvent.Saved.class, name = "saved"),
-    @Type(value = RankEvent.Warning.class, name = "warning"),
-    @Type(value = RankEvent.Failed.class, name = "failed"),
-    @Type(value = RankEvent.Done.class, name = "done")
+    @JsonSubTypes.Type(value = RankEvent.StoreOpen.class, name = "store"),
+    @JsonSubTypes.Type(value = RankEvent.Phase.class, name = "phase"),
+    @JsonSubTypes.Type(value = RankEvent.Step.class, name = "step"),
+    @JsonSubTypes.Type(value = RankEvent.Evaluated.class, name = "evaluated"),
+    @JsonSubTypes.Type(value = RankEvent.Saved.class, name = "saved"),
+    @JsonSubTypes.Type(value = RankEvent.Warning.class, name = "warning"),
+    @JsonSubTypes.Type(value = RankEvent.Failed.class, name = "failed"),
+    @JsonSubTypes.Type(value = RankEvent.Done.class, name = "done")
 })
 public sealed interface RankEvent {
 
