@@ -1,0 +1,14 @@
+package ulysses.runtime.weights;
+
+/** A model folder, its configuration or a weight file can't be used; the message says what, where and what to do. */
+public final class WeightsException extends RuntimeException {
+    private static final long serialVersionUID = 1L;
+
+    public WeightsException(String message) {
+        super(message);
+    }
+
+    public WeightsException(String message, Throwable cause) {
+        super(message, cause);
+    }
+}
