@@ -22,11 +22,17 @@ public final class Tokenizer implements Serializable {
 
     /** Token ids of a text; nothing is added, cut or padded. */
     public int[] encode(String text) {
+        if (text.isEmpty()) {
+            return new int[0];
+        }
         throw new IllegalStateException(folder + " is not read yet");
     }
 
     /** The text of ids, special tokens included. */
     public String decode(int[] ids) {
+        if (ids.length == 0) {
+            return "";
+        }
         throw new IllegalStateException(folder + " is not read yet");
     }
 
