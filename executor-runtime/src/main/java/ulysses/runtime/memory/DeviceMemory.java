@@ -1,0 +1,95 @@
+package ulysses.runtime.memory;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+
+/** How much memory this rank holds, in bytes: resident memory of the process on CPU, the allocator's count on CUDA. */
+public sealed interface DeviceMemory permits DeviceMemory.Host, CudaMemory {
+
+    /** Bytes held now. */
+    long current();
+
+    /** Most bytes held so far, or since the last {@link #resetPeak()} where the device can do that. */
+    long peak();
+
+    /** Starts a new peak; on the host the peak is the process's and stays. */
+    void resetPeak();
+
+    /** Resident memory of this process. */
+    static DeviceMemory host() {
+        return new Host();
+    }
+
+    /** Memory that libtorch's allocator holds on CUDA device {@code deviceIndex}. */
+    static DeviceMemory cuda(int deviceIndex) {
+        return new CudaMemory(deviceIndex);
+    }
+
+    /**
+     * The failure as the user should read it: an out-of-memory of libtorch or JavaCPP becomes a message that names what to lower,
+     * with {@code failure} as its cause; any other failure comes back unchanged.
+     */
+    default RuntimeException explain(RuntimeException failure) {
+        String message = String.valueOf(failure.getMessage());
+        if (!isOutOfMemory(message)) {
+            return failure;
+        }
+        return new OutOfDeviceMemoryException(
+                "%s; %,d MiB in use, peak %,d MiB. %s"
+                        .formatted(
+                                message.lines().findFirst().orElse(message),
+                                current() >> 20,
+                                peak() >> 20,
+                                "Lower cutoff_len or per_device_train_batch_size, raise sequence_parallel_size,"
+                                        + " or turn on activation checkpointing (disable_gradient_checkpointing: false)"),
+                failure);
+    }
+
+    private static boolean isOutOfMemory(String message) {
+        return message.contains("out of memory")
+                || message.contains("not enough memory")
+                || message.contains("can't allocate memory")
+                || message.contains("Cannot allocate memory");
+    }
+
+    /** A tensor did not fit. */
+    final class OutOfDeviceMemoryException extends RuntimeException {
+        private static final long serialVersionUID = 1L;
+
+        OutOfDeviceMemoryException(String message, Throwable cause) {
+            super(message, cause);
+        }
+    }
+
+    /** What Linux says of this process. */
+    record Host() implements DeviceMemory {
+        private static final Path STATUS = Path.of("/proc/self/status");
+
+        @Override
+        public long current() {
+            return kibibytes("VmRSS:") << 10;
+        }
+
+        @Override
+        public long peak() {
+            return kibibytes("VmHWM:") << 10;
+        }
+
+        @Override
+        public void resetPeak() {}
+
+        private static long kibibytes(String field) {
+            try {
+                return Files.readAllLines(STATUS).stream()
+                        .filter(line -> line.startsWith(field))
+                        .mapToLong(line -> Long.parseLong(line.replaceAll("\\D+", "")))
+                        .findFirst()
+                        .orElse(0);
+            } catch (IOException e) {
+                throw new UncheckedIOException("cannot read " + STATUS, e);
+            }
+        }
+    }
+}
