@@ -1,73 +1,186 @@
 package ulysses.driver.tokenizer;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import java.io.Serializable;
+import java.util.Collection;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.Set;
+import java.util.TreeSet;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.spark.util.SerializableConfiguration;
+import org.jspecify.annotations.Nullable;
+import ulysses.runtime.data.DataException;
 
-/** A Hugging Face tokenizer; serializable, loaded once per JVM. */
+/**
+ * A Hugging Face tokenizer (tokenizer.json) with the special tokens of its tokenizer_config.json. Gives the ids that transformers
+ * gives with {@code add_special_tokens=False}: nothing is added, cut or padded.
+ *
+ * <p>Serializable and small: only the folder and the file's fingerprint travel. Each JVM loads the file once, on first use, and all
+ * threads share it.
+ */
 public final class Tokenizer implements Serializable {
     private static final long serialVersionUID = 1L;
 
     private final String folder;
+    private final SerializableConfiguration hadoop;
+    private final String fingerprint;
+    private final @Nullable String bosToken;
+    private final @Nullable String eosToken;
+    private final @Nullable String padToken;
+    private final boolean addsBos;
+    private final TreeSet<String> special;
+    private final boolean spellsOutSpecial;
+    private transient @Nullable LoadedTokenizer loaded;
 
-    private Tokenizer(String folder) {
+    private Tokenizer(Tokenizer origin, Set<String> special, boolean spellsOutSpecial) {
+        this.folder = origin.folder;
+        this.hadoop = origin.hadoop;
+        this.fingerprint = origin.fingerprint;
+        this.bosToken = origin.bosToken;
+        this.eosToken = origin.eosToken;
+        this.padToken = origin.padToken;
+        this.addsBos = origin.addsBos;
+        this.special = new TreeSet<>(special);
+        this.spellsOutSpecial = spellsOutSpecial;
+    }
+
+    private Tokenizer(String folder, Configuration configuration, JsonNode config, JsonNode specialTokens) {
         this.folder = folder;
+        this.hadoop = new SerializableConfiguration(configuration);
+        this.fingerprint = TokenizerFiles.fingerprint(TokenizerFiles.tokenizerJson(folder, configuration));
+        this.bosToken = token("bos_token", config, specialTokens);
+        this.eosToken = token("eos_token", config, specialTokens);
+        this.padToken = token("pad_token", config, specialTokens);
+        this.addsBos = config.path("add_bos_token").asBoolean(false);
+        this.special = new TreeSet<>();
+        this.spellsOutSpecial = false;
     }
 
-    /** Opens the folder that holds tokenizer.json and tokenizer_config.json; local disk or any Hadoop file system. */
+    /**
+     * Opens a tokenizer folder.
+     *
+     * @param folder holds tokenizer.json and tokenizer_config.json; local disk or any Hadoop file system
+     * @param hadoop how to reach it
+     * @throws DataException when a file is missing or damaged, or the configuration names a token the file lacks
+     */
     public static Tokenizer open(String folder, Configuration hadoop) {
-        return new Tokenizer(folder);
+        JsonNode config = TokenizerFiles.json(folder, "tokenizer_config.json", hadoop);
+        JsonNode specialTokens = TokenizerFiles.json(folder, "special_tokens_map.json", hadoop);
+        Tokenizer tokenizer = new Tokenizer(folder, hadoop, config, specialTokens);
+        Set<String> special = new TreeSet<>();
+        tokenizer.bosToken().ifPresent(token -> special.add(tokenizer.known(token, "bos_token")));
+        tokenizer.eosToken().ifPresent(token -> special.add(tokenizer.known(token, "eos_token")));
+        tokenizer.padToken().ifPresent(token -> special.add(tokenizer.known(token, "pad_token")));
+        for (JsonNode additional : config.path("additional_special_tokens")) {
+            String token = content(additional);
+            if (token != null && tokenizer.id(token).isPresent()) {
+                special.add(token);
+            }
+        }
+        return tokenizer.withSpecialTokens(special);
     }
 
-    /** Token ids of a text; nothing is added, cut or padded. */
-    public int[] encode(String text) {
-        if (text.isEmpty()) {
-            return new int[0];
+    private static @Nullable String token(String key, JsonNode config, JsonNode specialTokens) {
+        String configured = content(config.path(key));
+        return configured != null || config.has(key) ? configured : content(specialTokens.path(key));
+    }
+
+    /** A token is written as text or as an object with its content. */
+    private static @Nullable String content(JsonNode token) {
+        JsonNode text = token.isObject() ? token.path("content") : token;
+        return text.isTextual() ? text.textValue() : null;
+    }
+
+    private String known(String token, String key) {
+        if (id(token).isEmpty()) {
+            throw new DataException(
+                    "%s %s of %s/tokenizer_config.json is not in tokenizer.json; add it there or remove the key"
+                            .formatted(key, token, folder));
         }
-        throw new IllegalStateException(folder + " is not read yet");
+        return token;
+    }
+
+    /** This tokenizer with more tokens cut out of texts as special; they have to be in its vocabulary. */
+    public Tokenizer withSpecialTokens(Collection<String> tokens) {
+        Set<String> union = new TreeSet<>(special);
+        union.addAll(tokens);
+        return new Tokenizer(this, union, spellsOutSpecial);
+    }
+
+    /** This tokenizer with special tokens read as ordinary text: {@code split_special_tokens}. */
+    public Tokenizer spellingOutSpecialTokens() {
+        return new Tokenizer(this, special, true);
+    }
+
+    private LoadedTokenizer loaded() {
+        LoadedTokenizer current = loaded;
+        if (current == null) {
+            current = LoadedTokenizer.get(
+                    new LoadedTokenizer.Key(fingerprint, Set.copyOf(special), spellsOutSpecial),
+                    folder,
+                    hadoop.value());
+            loaded = current;
+        }
+        return current;
+    }
+
+    /** Token ids of a text. */
+    public int[] encode(String text) {
+        return text.isEmpty() ? new int[0] : loaded().encode(text);
     }
 
     /** The text of ids, special tokens included. */
     public String decode(int[] ids) {
-        if (ids.length == 0) {
-            return "";
-        }
-        throw new IllegalStateException(folder + " is not read yet");
+        return ids.length == 0 ? "" : loaded().decode(ids);
     }
 
     /** Id of a token written exactly so. */
     public OptionalInt id(String token) {
-        return OptionalInt.empty();
+        Integer id = loaded().vocabulary().get(token);
+        return id == null ? OptionalInt.empty() : OptionalInt.of(id);
     }
 
     /** Begin of text. */
     public Optional<String> bosToken() {
-        return Optional.empty();
+        return Optional.ofNullable(bosToken);
     }
 
     /** End of text. */
     public Optional<String> eosToken() {
-        return Optional.empty();
+        return Optional.ofNullable(eosToken);
     }
 
     /** Padding. */
     public Optional<String> padToken() {
-        return Optional.empty();
+        return Optional.ofNullable(padToken);
     }
 
     /** Whether pretraining texts begin with {@link #bosToken()}: {@code add_bos_token} of tokenizer_config.json. */
     public boolean addsBos() {
-        return false;
+        return addsBos;
     }
 
-    /** Ids, added tokens included. */
+    /** Number of tokens, added ones included; what transformers calls {@code len(tokenizer)}. */
     public int vocabularySize() {
-        return 0;
+        return loaded().vocabulary().size();
+    }
+
+    /** Largest id it can give; the model's embedding has to be larger. */
+    public int largestId() {
+        return loaded().vocabulary().values().stream()
+                .mapToInt(Integer::intValue)
+                .max()
+                .orElse(-1);
     }
 
     /** SHA-256 of tokenizer.json, in hex. */
     public String fingerprint() {
-        return "";
+        return fingerprint;
+    }
+
+    /** Where it was opened. */
+    public String folder() {
+        return folder;
     }
 }

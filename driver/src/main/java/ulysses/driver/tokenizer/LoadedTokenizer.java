@@ -1,0 +1,109 @@
+package ulysses.driver.tokenizer;
+
+import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
+import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
+import com.fasterxml.jackson.databind.JsonNode;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.concurrent.ConcurrentHashMap;
+import org.apache.hadoop.conf.Configuration;
+import ulysses.runtime.data.DataException;
+
+/** One native tokenizer, shared by all threads of a JVM for as long as the JVM lives. */
+final class LoadedTokenizer {
+
+    /**
+     * Which tokenizer: the file's content and what is changed in it.
+     *
+     * @param fingerprint SHA-256 of tokenizer.json
+     * @param special tokens made special beyond those of the file
+     * @param spellOut whether special tokens are ordinary text
+     */
+    record Key(String fingerprint, Set<String> special, boolean spellOut) {}
+
+    /** Loading takes a second and 100 MB for a vocabulary of 150 000: once per JVM, not per task. Entries are immutable. */
+    private static final Map<Key, LoadedTokenizer> LOADED = new ConcurrentHashMap<>();
+
+    private final HuggingFaceTokenizer tokenizer;
+    private final Map<String, Integer> vocabulary;
+
+    private LoadedTokenizer(HuggingFaceTokenizer tokenizer, Map<String, Integer> vocabulary) {
+        this.tokenizer = tokenizer;
+        this.vocabulary = vocabulary;
+    }
+
+    static LoadedTokenizer get(Key key, String folder, Configuration hadoop) {
+        return LOADED.computeIfAbsent(key, absent -> load(absent, folder, hadoop));
+    }
+
+    private static LoadedTokenizer load(Key key, String folder, Configuration hadoop) {
+        byte[] bytes = TokenizerFiles.tokenizerJson(folder, hadoop);
+        String found = TokenizerFiles.fingerprint(bytes);
+        if (!found.equals(key.fingerprint())) {
+            throw new DataException(
+                    ("%s/tokenizer.json has SHA-256 %s here but %s where the run began; put the model on a file "
+                                    + "system that every executor sees")
+                            .formatted(folder, found, key.fingerprint()));
+        }
+        JsonNode json = TokenizerFiles.parse(bytes, folder + "/tokenizer.json");
+        Map<String, Integer> vocabulary = TokenizerFiles.vocabulary(json);
+        if (!key.special().isEmpty() || key.spellOut()) {
+            TokenizerFiles.markSpecial(json, new TreeSet<>(key.special()), vocabulary);
+            if (key.spellOut()) {
+                TokenizerFiles.spellOutSpecial(json, TokenizerFiles.modelVocabulary(json));
+            }
+            bytes = TokenizerFiles.text(json).getBytes(StandardCharsets.UTF_8);
+        }
+        return new LoadedTokenizer(open(bytes, folder), vocabulary);
+    }
+
+    /** The library's defaults cut at 512 tokens and pad batches: both are switched off. */
+    private static HuggingFaceTokenizer open(byte[] bytes, String folder) {
+        try {
+            return HuggingFaceTokenizer.newInstance(
+                    new ByteArrayInputStream(bytes),
+                    Map.of("truncation", "false", "padding", "false", "addSpecialTokens", "false"));
+        } catch (IOException failure) {
+            throw new UncheckedIOException(folder + "/tokenizer.json can't be loaded", failure);
+        }
+    }
+
+    Map<String, Integer> vocabulary() {
+        return vocabulary;
+    }
+
+    /**
+     * Ids only. The library's own Encoding also makes a string and two spans for every token, which costs several times the
+     * tokenizing itself.
+     */
+    int[] encode(String text) {
+        TokenizersLibrary library = TokenizersLibrary.LIB;
+        long encoding = library.encode(tokenizer.getHandle(), text, false);
+        try {
+            return ints(library.getTokenIds(encoding));
+        } finally {
+            library.deleteEncoding(encoding);
+        }
+    }
+
+    private static int[] ints(long[] ids) {
+        int[] narrow = new int[ids.length];
+        for (int i = 0; i < ids.length; i++) {
+            narrow[i] = (int) ids[i];
+        }
+        return narrow;
+    }
+
+    String decode(int[] ids) {
+        long[] wide = new long[ids.length];
+        for (int i = 0; i < ids.length; i++) {
+            wide[i] = ids[i];
+        }
+        return tokenizer.decode(wide, false);
+    }
+}

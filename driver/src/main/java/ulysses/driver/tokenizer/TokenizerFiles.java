@@ -1,0 +1,170 @@
+package ulysses.driver.tokenizer;
+
+import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadConstraints;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.FileNotFoundException;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.HashMap;
+import java.util.HexFormat;
+import java.util.Iterator;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.FSDataInputStream;
+import org.apache.hadoop.fs.Path;
+import ulysses.runtime.data.DataException;
+
+/** The files of a tokenizer folder: read, fingerprinted, and tokenizer.json changed the way transformers changes it in memory. */
+final class TokenizerFiles {
+
+    /** Files reach 20 MB and some vocabularies hold very long entries; Jackson's limits are for hostile input. */
+    private static final ObjectMapper JSON = new ObjectMapper(JsonFactory.builder()
+            .streamReadConstraints(StreamReadConstraints.builder()
+                    .maxStringLength(Integer.MAX_VALUE)
+                    .build())
+            .build());
+
+    private TokenizerFiles() {}
+
+    /** tokenizer.json as it is on disk. */
+    static byte[] tokenizerJson(String folder, Configuration hadoop) {
+        return read(folder, "tokenizer.json", hadoop)
+                .orElseThrow(
+                        () -> new DataException(("%s holds no tokenizer.json; save the tokenizer with transformers' "
+                                        + "save_pretrained (fast tokenizer) and point model_name_or_path there")
+                                .formatted(folder)));
+    }
+
+    /** A small JSON file of the folder; empty when it is not there. */
+    static JsonNode json(String folder, String name, Configuration hadoop) {
+        return read(folder, name, hadoop)
+                .map(bytes -> parse(bytes, folder + "/" + name))
+                .orElseGet(JSON::createObjectNode);
+    }
+
+    private static Optional<byte[]> read(String folder, String name, Configuration hadoop) {
+        Path path = new Path(folder, name);
+        try (FSDataInputStream stream = path.getFileSystem(hadoop).open(path)) {
+            return Optional.of(stream.readAllBytes());
+        } catch (FileNotFoundException missing) {
+            return Optional.empty();
+        } catch (IOException failure) {
+            throw new DataException("%s can't be read: %s".formatted(path, failure.getMessage()), failure);
+        }
+    }
+
+    /** JSON of a file; a damaged file is named. */
+    static JsonNode parse(byte[] bytes, String name) {
+        try {
+            return JSON.readTree(bytes);
+        } catch (JsonProcessingException damaged) {
+            throw new DataException(
+                    "%s is not valid JSON: %s at line %d; copy it again from the model"
+                            .formatted(
+                                    name,
+                                    damaged.getOriginalMessage(),
+                                    damaged.getLocation().getLineNr()),
+                    damaged);
+        } catch (IOException impossible) {
+            throw new UncheckedIOException(impossible); // the bytes are in memory
+        }
+    }
+
+    /** SHA-256 in hex. */
+    static String fingerprint(byte[] bytes) {
+        try {
+            return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes));
+        } catch (NoSuchAlgorithmException impossible) {
+            throw new IllegalStateException(impossible); // every Java platform has SHA-256
+        }
+    }
+
+    /** Token to id, added tokens included. */
+    static Map<String, Integer> vocabulary(JsonNode tokenizer) {
+        Map<String, Integer> ids = new HashMap<>();
+        JsonNode model = tokenizer.path("model").path("vocab");
+        if (model.isArray()) { // Unigram: [token, score]
+            for (int id = 0; id < model.size(); id++) {
+                ids.put(model.get(id).path(0).asText(), id);
+            }
+        } else {
+            model.properties()
+                    .forEach(entry -> ids.put(entry.getKey(), entry.getValue().asInt()));
+        }
+        for (JsonNode added : tokenizer.path("added_tokens")) {
+            ids.put(added.path("content").asText(), added.path("id").asInt());
+        }
+        return ids;
+    }
+
+    /** Makes tokens special, as {@code add_special_tokens} of transformers does: cut out of a text before anything else. */
+    static void markSpecial(JsonNode tokenizer, Set<String> tokens, Map<String, Integer> vocabulary) {
+        ArrayNode added = ((ObjectNode) tokenizer).withArray("added_tokens");
+        for (String token : tokens) {
+            ObjectNode entry = find(added, token).orElseGet(() -> {
+                ObjectNode created = added.addObject();
+                created.put("id", vocabulary.get(token)).put("content", token);
+                created.put("single_word", false).put("lstrip", false).put("rstrip", false);
+                return created.put("normalized", false);
+            });
+            entry.put("special", true);
+        }
+    }
+
+    private static Optional<ObjectNode> find(ArrayNode added, String token) {
+        for (JsonNode entry : added) {
+            if (entry.path("content").asText().equals(token)) {
+                return Optional.of((ObjectNode) entry);
+            }
+        }
+        return Optional.empty();
+    }
+
+    /**
+     * Makes special tokens ordinary text, as {@code split_special_tokens} of transformers does. Added tokens that are not special
+     * stay whole. A token that only the added list knows keeps its place and id under a name no text holds, because the library
+     * numbers added tokens by position.
+     */
+    static void spellOutSpecial(JsonNode tokenizer, Set<String> modelVocabulary) {
+        Iterator<JsonNode> added =
+                ((ObjectNode) tokenizer).withArray("added_tokens").iterator();
+        while (added.hasNext()) {
+            ObjectNode entry = (ObjectNode) added.next();
+            if (!entry.path("special").asBoolean()) {
+                continue;
+            }
+            if (modelVocabulary.contains(entry.path("content").asText())) {
+                added.remove();
+            } else {
+                entry.put("content", "\uFFFFspecial-" + entry.path("id").asInt() + "\uFFFF");
+                entry.put("normalized", false);
+            }
+        }
+    }
+
+    /** Tokens of the model itself, without the added ones. */
+    static Set<String> modelVocabulary(JsonNode tokenizer) {
+        Map<String, Integer> ids = new HashMap<>();
+        JsonNode model = tokenizer.path("model").path("vocab");
+        model.properties()
+                .forEach(entry -> ids.put(entry.getKey(), entry.getValue().asInt()));
+        if (model.isArray()) {
+            model.forEach(entry -> ids.put(entry.path(0).asText(), 0));
+        }
+        return ids.keySet();
+    }
+
+    /** The changed file as text. */
+    static String text(JsonNode tokenizer) {
+        return tokenizer.toString();
+    }
+}

@@ -1,0 +1,73 @@
+package ulysses.driver;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.InputStreamReader;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.zip.GZIPInputStream;
+import org.apache.hadoop.conf.Configuration;
+import ulysses.driver.tokenizer.Tokenizer;
+
+/** Numbers recorded from LLaMA-Factory 0.9.5 and transformers 5.6.0, gzipped under {@code src/test/resources/reference}. */
+public final class ReferenceFiles {
+    private static final ObjectMapper JSON = new ObjectMapper();
+    private static final Map<String, Tokenizer> TOKENIZERS = new ConcurrentHashMap<>();
+
+    private ReferenceFiles() {}
+
+    /** The lines of a gzipped jsonl file, for example {@code templates/qwen}. */
+    public static List<JsonNode> lines(String name) {
+        try (BufferedReader reader = new BufferedReader(
+                new InputStreamReader(new GZIPInputStream(open(name + ".jsonl.gz")), StandardCharsets.UTF_8))) {
+            return reader.lines().map(ReferenceFiles::parse).toList();
+        } catch (IOException failure) {
+            throw new UncheckedIOException(name, failure);
+        }
+    }
+
+    private static JsonNode parse(String line) {
+        try {
+            return JSON.readTree(line);
+        } catch (IOException failure) {
+            throw new UncheckedIOException(line, failure);
+        }
+    }
+
+    /** One of small-bpe-qwen, small-bpe-llama3, qwen3. */
+    public static Tokenizer tokenizer(String name) {
+        return TOKENIZERS.computeIfAbsent(
+                name, absent -> Tokenizer.open(unpack(absent).toString(), new Configuration()));
+    }
+
+    /** Writes a tokenizer folder. */
+    public static Path unpack(String name) {
+        try {
+            Path folder = Files.createTempDirectory("tokenizer-" + name);
+            folder.toFile().deleteOnExit();
+            String source = "tokenizers/" + name + "/";
+            try (InputStream json = new GZIPInputStream(open(source + "tokenizer.json.gz"));
+                    InputStream config = open(source + "tokenizer_config.json")) {
+                Files.copy(json, folder.resolve("tokenizer.json"));
+                Files.copy(config, folder.resolve("tokenizer_config.json"));
+            }
+            return folder;
+        } catch (IOException failure) {
+            throw new UncheckedIOException(name, failure);
+        }
+    }
+
+    private static InputStream open(String name) {
+        return Objects.requireNonNull(
+                ReferenceFiles.class.getResourceAsStream("/reference/" + name), () -> "no resource " + name);
+    }
+}

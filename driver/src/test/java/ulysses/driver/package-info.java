@@ -1,0 +1,5 @@
+/** What the tests of the driver share. */
+@NullMarked
+package ulysses.driver;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,153 @@
+package ulysses.driver.tokenizer;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.ObjectInputStream;
+import java.io.ObjectOutputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.apache.hadoop.conf.Configuration;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import ulysses.driver.ReferenceFiles;
+import ulysses.runtime.data.DataException;
+
+class TokenizerTest {
+
+    @ParameterizedTest
+    @ValueSource(strings = {"small-bpe-qwen", "small-bpe-llama3", "qwen3"})
+    void givesTheIdsOfTransformers(String name) {
+        Tokenizer tokenizer = ReferenceFiles.tokenizer(name);
+        Tokenizer literal = tokenizer.spellingOutSpecialTokens();
+        List<JsonNode> lines = ReferenceFiles.lines("tokenizers/" + name + ".tokenization");
+
+        List<String> differences = new ArrayList<>();
+        for (JsonNode line : lines) {
+            String text = line.get("text").textValue();
+            int[] expected = ints(line.get("ids"));
+            int[] ids = tokenizer.encode(text);
+            compare(differences, "ids of " + line, expected, ids);
+            compare(
+                    differences,
+                    "split ids of " + line,
+                    line.has("ids_split_special_tokens") ? ints(line.get("ids_split_special_tokens")) : expected,
+                    literal.encode(text));
+            String decoded = line.path("decoded").asText(text);
+            if (!tokenizer.decode(expected).equals(decoded)) {
+                differences.add("decoded " + line + " gives " + tokenizer.decode(expected));
+            }
+        }
+
+        assertThat(lines).hasSize(656);
+        assertThat(differences).isEmpty();
+    }
+
+    private static void compare(List<String> differences, String what, int[] expected, int[] actual) {
+        if (!java.util.Arrays.equals(expected, actual)) {
+            differences.add(what + " gives " + java.util.Arrays.toString(actual));
+        }
+    }
+
+    private static int[] ints(JsonNode array) {
+        int[] values = new int[array.size()];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = array.get(i).intValue();
+        }
+        return values;
+    }
+
+    @Test
+    void neverCutsALongText() {
+        Tokenizer tokenizer = ReferenceFiles.tokenizer("small-bpe-qwen");
+        String text = "The quick brown fox jumps over the lazy dog. ".repeat(20_000);
+
+        int[] ids = tokenizer.encode(text);
+
+        assertThat(ids.length).isGreaterThan(150_000);
+        assertThat(tokenizer.decode(ids)).isEqualTo(text);
+    }
+
+    @Test
+    void knowsTheSpecialTokensOfItsConfiguration() {
+        Tokenizer qwen = ReferenceFiles.tokenizer("small-bpe-qwen");
+        Tokenizer llama = ReferenceFiles.tokenizer("small-bpe-llama3");
+
+        assertThat(qwen.bosToken()).isEmpty();
+        assertThat(qwen.eosToken()).contains("<|im_end|>");
+        assertThat(qwen.padToken()).contains("<|endoftext|>");
+        assertThat(llama.bosToken()).contains("<|begin_of_text|>");
+        assertThat(llama.padToken()).isEmpty();
+        assertThat(llama.addsBos()).isFalse();
+        assertThat(qwen.vocabularySize()).isEqualTo(4096);
+        assertThat(ReferenceFiles.tokenizer("qwen3").vocabularySize()).isEqualTo(151_669);
+        assertThat(qwen.id("<|im_start|>")).hasValue(4082);
+        assertThat(qwen.id("<|nothing|>")).isEmpty();
+    }
+
+    @Test
+    void survivesTheWayToAnExecutor() throws IOException, ClassNotFoundException {
+        Tokenizer tokenizer = ReferenceFiles.tokenizer("small-bpe-llama3").spellingOutSpecialTokens();
+        int[] before = tokenizer.encode("a <|eot_id|> b");
+
+        ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+        try (ObjectOutputStream out = new ObjectOutputStream(bytes)) {
+            out.writeObject(tokenizer);
+        }
+        Tokenizer arrived;
+        try (ObjectInputStream in = new ObjectInputStream(new ByteArrayInputStream(bytes.toByteArray()))) {
+            arrived = (Tokenizer) in.readObject();
+        }
+
+        assertThat(arrived.encode("a <|eot_id|> b")).isEqualTo(before);
+        assertThat(arrived.fingerprint()).isEqualTo(tokenizer.fingerprint()).hasSize(64);
+    }
+
+    @Test
+    void cutsATokenThatBecameSpecialOutOfTheText() {
+        Tokenizer tokenizer = ReferenceFiles.tokenizer("small-bpe-qwen");
+        int[] plain = tokenizer.encode("see the end");
+
+        int[] special = tokenizer.withSpecialTokens(List.of("he")).encode("see the end");
+
+        assertThat(special).contains(tokenizer.id("he").orElseThrow());
+        assertThat(plain).doesNotContain(tokenizer.id("he").orElseThrow());
+    }
+
+    @Test
+    void refusesAFolderWithoutTokenizer(@TempDir Path folder) {
+        assertThatThrownBy(() -> Tokenizer.open(folder.toString(), new Configuration()))
+                .isInstanceOf(DataException.class)
+                .hasMessageContaining(folder + " holds no tokenizer.json")
+                .hasMessageContaining("save_pretrained");
+    }
+
+    @Test
+    void refusesADamagedTokenizer(@TempDir Path folder) throws IOException {
+        Files.writeString(folder.resolve("tokenizer.json"), "{\"model\": ");
+
+        assertThatThrownBy(() ->
+                        Tokenizer.open(folder.toString(), new Configuration()).encode("x"))
+                .isInstanceOf(DataException.class)
+                .hasMessageContaining("tokenizer.json is not valid JSON");
+    }
+
+    @Test
+    void refusesAnEndTokenThatTheFileLacks() throws IOException {
+        Path folder = ReferenceFiles.unpack("small-bpe-qwen");
+        Files.writeString(folder.resolve("tokenizer_config.json"), "{\"eos_token\": {\"content\": \"<|stop|>\"}}");
+
+        assertThatThrownBy(() -> Tokenizer.open(folder.toString(), new Configuration()))
+                .isInstanceOf(DataException.class)
+                .hasMessageContaining("eos_token <|stop|>")
+                .hasMessageContaining("not in tokenizer.json");
+    }
+}
