@@ -1,0 +1,214 @@
+package ulysses.runtime.weights;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+
+/** The weights of a model folder, in one safetensors file or in several with an index: tensor name to file and range. */
+public final class WeightIndex implements AutoCloseable {
+    /** The file of a model that is not split. */
+    public static final String SINGLE_FILE = "model.safetensors";
+
+    /** The index of a model that is split. */
+    public static final String INDEX_FILE = "model.safetensors.index.json";
+
+    private static final int NAMES_IN_MESSAGE = 8; // enough to see the pattern, few enough to read
+
+    private final Folder folder;
+    private final Map<String, SafetensorsFile> fileOfTensor = new TreeMap<>();
+    private final List<SafetensorsFile> files = new ArrayList<>();
+
+    private WeightIndex(Folder folder) {
+        this.folder = folder;
+    }
+
+    /** Opens all weight files of {@code folder} and checks their headers against the index. */
+    public static WeightIndex open(Folder folder) {
+        WeightIndex index = new WeightIndex(folder);
+        try {
+            if (folder.has(SINGLE_FILE)) {
+                SafetensorsFile file = index.openFile(SINGLE_FILE);
+                file.names().forEach(name -> index.fileOfTensor.put(name, file));
+            } else if (folder.has(INDEX_FILE)) {
+                index.openIndexed(weightMap(folder));
+            } else {
+                throw new WeightsException(nothingToOpen(folder));
+            }
+            return index;
+        } catch (RuntimeException e) {
+            index.close();
+            throw e;
+        }
+    }
+
+    private static String nothingToOpen(Folder folder) {
+        for (String pickle : List.of("pytorch_model.bin", "pytorch_model.bin.index.json")) {
+            if (folder.has(pickle)) {
+                return "%s: pickled weights are not read; save the model as safetensors (transformers: save_pretrained) and point model_name_or_path there"
+                        .formatted(folder.path(pickle));
+            }
+        }
+        return "%s holds no %s and no %s; copy the weights there, or set train_from_scratch: true for random ones"
+                .formatted(folder.path(), SINGLE_FILE, INDEX_FILE);
+    }
+
+    private static Map<String, String> weightMap(Folder folder) {
+        String path = folder.path(INDEX_FILE);
+        JsonNode map;
+        try {
+            map = new ObjectMapper().readTree(folder.readText(INDEX_FILE)).path("weight_map");
+        } catch (JsonProcessingException e) {
+            throw new WeightsException(
+                    "%s is not valid JSON: %s; copy or download it again".formatted(path, e.getOriginalMessage()), e);
+        }
+        if (!map.isObject() || map.isEmpty()) {
+            throw new WeightsException("%s has no weight_map; copy or download it again".formatted(path));
+        }
+        Map<String, String> fileNames = new LinkedHashMap<>();
+        map.properties().forEach(entry -> {
+            String file = entry.getValue().asText();
+            if (file.isEmpty()
+                    || file.startsWith("/")
+                    || file.contains(":")
+                    || List.of(file.split("/")).contains("..")) {
+                throw new WeightsException("%s names the file '%s' for %s; only files inside the folder are read"
+                        .formatted(path, file, entry.getKey()));
+            }
+            fileNames.put(entry.getKey(), file);
+        });
+        return fileNames;
+    }
+
+    private void openIndexed(Map<String, String> fileNames) {
+        Map<String, SafetensorsFile> opened = new LinkedHashMap<>();
+        fileNames.forEach((tensor, name) -> {
+            SafetensorsFile file = opened.get(name);
+            if (file == null) {
+                file = openFile(name);
+                opened.put(name, file);
+            }
+            if (!file.tensors().containsKey(tensor)) {
+                throw new WeightsException(
+                        "%s says that %s lies in %s, but it is not there; copy or download both again"
+                                .formatted(folder.path(INDEX_FILE), tensor, name));
+            }
+            fileOfTensor.put(tensor, file);
+        });
+    }
+
+    private SafetensorsFile openFile(String name) {
+        if (!folder.has(name)) {
+            throw new WeightsException("%s names the file %s, which is not there; copy or download it"
+                    .formatted(folder.path(INDEX_FILE), name));
+        }
+        SafetensorsFile file = SafetensorsFile.open(folder, name);
+        files.add(file);
+        return file;
+    }
+
+    /** Names of all tensors, sorted. */
+    public List<String> names() {
+        return List.copyOf(fileOfTensor.keySet());
+    }
+
+    /**
+     * Refuses weights that are not those of {@code spec}: missing, unexpected or misshaped tensors, all named. Old files' {@code
+     * rotary_emb.inv_freq} and a copy of a tied head are left aside.
+     */
+    public void check(ModelSpec spec) {
+        List<String> missing = new ArrayList<>();
+        List<String> misshaped = new ArrayList<>();
+        Set<String> expected = new HashSet<>();
+        for (ParameterSpec parameter : spec.parameters()) {
+            String stored = storedName(parameter.name());
+            expected.add(stored);
+            if (!fileOfTensor.containsKey(stored) || (!spec.tiedHead() && !stored.equals(parameter.name()))) {
+                missing.add(parameter.name());
+            } else if (!fits(info(stored), parameter)) {
+                misshaped.add("%s instead of %s".formatted(info(stored), Arrays.toString(parameter.shape())));
+            }
+        }
+        List<String> unexpected = fileOfTensor.keySet().stream()
+                .filter(name -> !expected.contains(name) && !leftAside(name, spec))
+                .toList();
+        if (missing.isEmpty() && misshaped.isEmpty() && unexpected.isEmpty()) {
+            return;
+        }
+        throw new WeightsException(
+                "%s: the weights are not those of its config.json;%s%s%s take both from the same model"
+                        .formatted(
+                                folder.path(),
+                                listed(" missing: ", missing),
+                                listed(" wrong shape or type: ", misshaped),
+                                listed(" unexpected: ", unexpected)));
+    }
+
+    private static boolean fits(SafetensorsFile.TensorInfo info, ParameterSpec parameter) {
+        return info.type().floating() && info.type() != DataType.F64 && Arrays.equals(info.shape(), parameter.shape());
+    }
+
+    private static boolean leftAside(String name, ModelSpec spec) {
+        return name.endsWith(".rotary_emb.inv_freq") || (spec.tiedHead() && name.equals(ModelSpec.HEAD));
+    }
+
+    private static String listed(String title, List<String> names) {
+        if (names.isEmpty()) {
+            return "";
+        }
+        String shown = String.join(", ", names.subList(0, Math.min(NAMES_IN_MESSAGE, names.size())));
+        int more = names.size() - NAMES_IN_MESSAGE;
+        return title + shown + (more > 0 ? " and %d more;".formatted(more) : ";");
+    }
+
+    /** A tied model may be stored under the head's name alone. */
+    private String storedName(String name) {
+        boolean onlyHead = name.equals(ModelSpec.EMBEDDING)
+                && !fileOfTensor.containsKey(name)
+                && fileOfTensor.containsKey(ModelSpec.HEAD);
+        return onlyHead ? ModelSpec.HEAD : name;
+    }
+
+    /** What the tensor {@code name} is. */
+    public SafetensorsFile.TensorInfo info(String name) {
+        return fileOf(name).info(storedName(name));
+    }
+
+    /** Fills {@code into} up to its limit with bytes of the tensor, from its byte {@code byteOffset} on. */
+    public void read(String name, long byteOffset, ByteBuffer into) {
+        fileOf(name).read(storedName(name), byteOffset, into);
+    }
+
+    /** Fills {@code into} with elements from {@code firstElement} on, widened exactly to little-endian float32. */
+    public void readFloat32(String name, long firstElement, ByteBuffer into) {
+        fileOf(name).readFloat32(storedName(name), firstElement, into);
+    }
+
+    /** The tensor as it is stored, for writing elsewhere. */
+    public TensorData data(String name) {
+        return fileOf(name).data(storedName(name));
+    }
+
+    private SafetensorsFile fileOf(String name) {
+        SafetensorsFile file = fileOfTensor.get(storedName(name));
+        if (file == null) {
+            throw new WeightsException("%s holds no tensor %s; check that config.json and weights belong together"
+                    .formatted(folder.path(), name));
+        }
+        return file;
+    }
+
+    @Override
+    public void close() {
+        files.forEach(SafetensorsFile::close);
+        files.clear();
+    }
+}
