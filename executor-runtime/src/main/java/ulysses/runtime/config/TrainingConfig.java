@@ -25,6 +25,30 @@ public record TrainingConfig(
         ParallelConfig parallel,
         Output output) {
 
+    /** One line of JSON, for rank processes; {@link #fromJson} is the inverse. */
+    public String toJson() {
+        return ConfigJson.write(this);
+    }
+
+    /**
+     * The inverse of {@link #toJson}.
+     *
+     * @throws IllegalArgumentException if it isn't what that writes
+     */
+    public static TrainingConfig fromJson(String json) {
+        return ConfigJson.read(json);
+    }
+
+    /**
+     * SHA-256 over what decides the content of prepared rows: data, stage, validation size and seed. Left out are the number of
+     * workers, folders of prepared rows, and the content of tokenizer and data files, which have fingerprints of their own.
+     *
+     * @return 64 hexadecimal digits
+     */
+    public String dataFingerprint() {
+        return ConfigJson.dataFingerprint(this);
+    }
+
     /** How weights are held for compute; master weights and optimizer states are always float32. */
     public enum ComputeType {
         FLOAT32,
@@ -153,7 +177,8 @@ public record TrainingConfig(
      * @param saveSteps {@code save_steps}
      * @param saveTotalLimit {@code save_total_limit}: 0 keeps all
      * @param saveOnlyModel {@code save_only_model}
-     * @param resumeFromCheckpoint {@code resume_from_checkpoint}: a folder; null means the newest complete one, if any
+     * @param resumeFromCheckpoint {@code resume_from_checkpoint}: a folder; null means the newest complete one, if any; {@link
+     *     #NEVER_RESUME} means none
      * @param checkpointDirectory {@code checkpoint_dir} (ours); null means {@code output_dir}
      * @param plotLoss {@code plot_loss}
      * @param maxShardBytes {@code max_shard_size} (ours, 5 GB): weight files larger than this are split
@@ -171,6 +196,14 @@ public record TrainingConfig(
             @Nullable String checkpointDirectory,
             boolean plotLoss,
             long maxShardBytes) {
+
+        /** {@code resume_from_checkpoint: false}. */
+        public static final String NEVER_RESUME = "false";
+
+        /** Whether checkpoints that lie there are left alone: {@code overwrite_output_dir}, or resuming turned off. */
+        public boolean startsAnew() {
+            return overwriteOutputDir || NEVER_RESUME.equals(resumeFromCheckpoint);
+        }
 
         /** The folder that holds {@code checkpoint-N}. */
         public String checkpoints() {

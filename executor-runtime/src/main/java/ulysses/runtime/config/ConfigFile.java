@@ -1,0 +1,121 @@
+package ulysses.runtime.config;
+
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.apache.hadoop.conf.Configuration;
+
+/**
+ * Makes a {@link TrainingConfig} of a LLaMA-Factory YAML. Precedence: command line, then {@code spark.ulysses.*} configuration,
+ * then the file, then LLaMA-Factory's default. Nothing is repaired in silence: every key is supported, ignored with a note, or
+ * refused, and all problems are reported together.
+ */
+public final class ConfigFile {
+    private ConfigFile() {}
+
+    /**
+     * Where values come from.
+     *
+     * @param file YAML, or JSON if so named; local path or any Hadoop path
+     * @param commandLine keys given on the command line, in order; they win
+     * @param sparkConf Spark's configuration; of it {@code spark.ulysses.KEY} is read, but nothing with a further dot
+     * @param learningRateFactor {@code --adjust-lr}: multiplies the learning rate; 1 changes nothing
+     * @param defaultDevice where ranks compute when neither {@code device} nor {@code use_cpu} is given
+     */
+    public record Sources(
+            String file,
+            Map<String, String> commandLine,
+            Map<String, String> sparkConf,
+            double learningRateFactor,
+            ParallelConfig.Device defaultDevice) {
+        public Sources {
+            commandLine = Collections.unmodifiableMap(new LinkedHashMap<>(commandLine));
+            sparkConf = Map.copyOf(sparkConf);
+            if (!(learningRateFactor > 0) || Double.isInfinite(learningRateFactor)) {
+                throw new IllegalArgumentException(
+                        "learningRateFactor " + learningRateFactor + " must be a finite number above 0");
+            }
+        }
+
+        /** A file alone, on the CPU. */
+        public static Sources ofFile(String file) {
+            return new Sources(file, Map.of(), Map.of(), 1, ParallelConfig.Device.CPU);
+        }
+
+        /** The same with one more key of the command line. */
+        public Sources with(String key, String value) {
+            Map<String, String> more = new LinkedHashMap<>(commandLine);
+            more.put(key, value);
+            return new Sources(file, more, sparkConf, learningRateFactor, defaultDevice);
+        }
+    }
+
+    /**
+     * A checked configuration.
+     *
+     * @param notes what the user should know, one sentence each; to be logged once
+     */
+    public record Loaded(TrainingConfig config, List<String> notes) {
+        public Loaded {
+            notes = List.copyOf(notes);
+        }
+    }
+
+    /** What happens to a key. */
+    public enum Verdict {
+        SUPPORTED,
+        IGNORED,
+        REFUSED,
+        UNKNOWN
+    }
+
+    /**
+     * One key that the user gave.
+     *
+     * @param says supported: what it does; ignored: why that is safe; refused: what to do instead; unknown: the nearest key
+     */
+    public record KeyReport(String key, String value, Verdict verdict, String says) {}
+
+    /**
+     * The answer to every given key.
+     *
+     * @param keys in the order of the file, then Spark's, then the command line's
+     * @param problems all problems, those between keys included; empty if the configuration can be trained
+     * @param notes what the user should know
+     */
+    public record Report(List<KeyReport> keys, List<String> problems, List<String> notes) {
+        public Report {
+            keys = List.copyOf(keys);
+            problems = List.copyOf(problems);
+            notes = List.copyOf(notes);
+        }
+    }
+
+    /**
+     * Reads and checks everything.
+     *
+     * @param hadoop for paths on Hadoop file systems
+     * @throws ConfigException with all problems
+     */
+    public static Loaded load(Sources sources, Configuration hadoop) {
+        ConfigReading reading = ConfigReading.of(sources, hadoop);
+        if (!reading.problems().isEmpty()) {
+            throw new ConfigException(sources.file(), reading.problems());
+        }
+        List<String> notes = new ArrayList<>(reading.notes());
+        TrainingConfig config = new ConfigSections(reading.settings(), sources, notes).config();
+        return new Loaded(config, notes);
+    }
+
+    /**
+     * Says what would happen to each given key, without failing at a refused one.
+     *
+     * @throws ConfigException if the file can't be read as a mapping at all
+     */
+    public static Report check(Sources sources, Configuration hadoop) {
+        ConfigReading reading = ConfigReading.of(sources, hadoop);
+        return new Report(reading.reports(), reading.problems(), reading.notes());
+    }
+}

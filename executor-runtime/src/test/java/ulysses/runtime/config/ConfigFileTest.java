@@ -1,0 +1,358 @@
+package ulysses.runtime.config;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import org.apache.hadoop.conf.Configuration;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import ulysses.runtime.config.ConfigFile.Loaded;
+import ulysses.runtime.config.ConfigFile.Sources;
+import ulysses.runtime.config.ConfigFile.Verdict;
+import ulysses.runtime.config.ParallelConfig.Device;
+import ulysses.runtime.config.TrainingConfig.ComputeType;
+import ulysses.runtime.config.TrainingConfig.EvalStrategy;
+import ulysses.runtime.config.TrainingConfig.Packing;
+import ulysses.runtime.config.TrainingConfig.SaveStrategy;
+
+class ConfigFileTest {
+    static final String SMALLEST = """
+            model_name_or_path: model
+            finetuning_type: full
+            dataset: identity
+            output_dir: out
+            """;
+
+    @TempDir
+    Path folder;
+
+    @Test
+    void defaultsAreThoseOfLlamaFactory() {
+        TrainingConfig config = load(SMALLEST).config();
+
+        assertThat(config.step())
+                .isEqualTo(new StepConfig(
+                        8, 1, 5e-5, 3, -1, "linear", Map.of(), 0, 0, 0, 0.9, 0.999, 1e-8, 1, 42, 42, true));
+        assertThat(config.model())
+                .isEqualTo(new TrainingConfig.Model("model", false, ComputeType.FLOAT32, null, "auto", true));
+        assertThat(config.data().cutoffLength()).isEqualTo(2048);
+        assertThat(config.data().datasetDir()).isEqualTo("data");
+        assertThat(config.data().enableThinking()).isTrue();
+        assertThat(config.data().packing()).isEqualTo(Packing.NONE);
+        assertThat(config.data().preprocessingBatchSize()).isEqualTo(1000);
+        assertThat(config.tuning()).isEqualTo(new TuningConfig.Full(TuningConfig.Stage.SFT));
+        assertThat(config.evaluation()).isEqualTo(new TrainingConfig.Evaluation(EvalStrategy.NO, 500, 0, false, 8));
+        assertThat(config.parallel()).isEqualTo(new ParallelConfig(0, 1, Device.CPU, 1800, 600, 3, 1800));
+        assertThat(config.output())
+                .isEqualTo(new TrainingConfig.Output(
+                        "out", false, 500, SaveStrategy.STEPS, 500, 0, false, null, null, false, 5_000_000_000L));
+    }
+
+    @Test
+    void commandLineWinsOverSparkWinsOverFile() {
+        String file = write(folder, SMALLEST + "seed: 1\nmax_steps: 1\nlogging_steps: 1\n");
+        Map<String, String> spark = Map.of(
+                "spark.ulysses.max_steps", "2",
+                "spark.ulysses.logging_steps", "2",
+                "spark.ulysses.network.allowPlaintext", "true",
+                "spark.master", "local");
+        Sources sources = new Sources(file, Map.of("logging_steps", "3"), spark, 1, Device.CPU);
+
+        TrainingConfig config =
+                ConfigFile.load(sources, new Configuration(false)).config();
+
+        assertThat(config.step().seed()).isEqualTo(1);
+        assertThat(config.step().maxSteps()).isEqualTo(2);
+        assertThat(config.output().loggingSteps()).isEqualTo(3);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"1e-4", "1.0e-4", "0.0001", "'1e-4'", "1E-4", ".0001", "0.000_1"})
+    void numbersMayBeWrittenInEveryWay(String written) {
+        TrainingConfig config = load(SMALLEST + "learning_rate: " + written).config();
+
+        assertThat(config.step().learningRate()).isEqualTo(1e-4);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"no", "'no'", "\"no\"", "off", "false", "No"})
+    void offIsAStrategyHoweverYamlReadsIt(String written) {
+        TrainingConfig config = load(SMALLEST + "save_strategy: " + written + "\neval_strategy: " + written)
+                .config();
+
+        assertThat(config.output().saveStrategy()).isEqualTo(SaveStrategy.NO);
+        assertThat(config.evaluation().strategy()).isEqualTo(EvalStrategy.NO);
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+            stage: sft |                                           | NONE                | 512
+            stage: sft | packing: false                            | NONE                | 512
+            stage: sft | packing: true                             | BEST_FIT            | 512
+            stage: sft | neat_packing: true                        | LLAMAFACTORY_NEAT   | 512
+            stage: sft | {packing: true, neat_packing: true}       | LLAMAFACTORY_NEAT   | 512
+            stage: sft | {neat_packing: true, packing_mode: best_fit} | BEST_FIT         | 512
+            stage: pt  |                                           | LLAMAFACTORY_BLOCKS | 512
+            stage: pt  | packing: null                             | LLAMAFACTORY_BLOCKS | 512
+            stage: pt  | packing: true                             | LLAMAFACTORY_BLOCKS | 511
+            stage: pt  | packing: false                            | NONE                | 512
+            stage: pt  | packing_mode: best_fit                    | BEST_FIT            | 512
+            stage: pt  | {packing: true, packing_mode: best_fit}   | BEST_FIT            | 512
+            stage: pt  | packing_mode: llamafactory                | LLAMAFACTORY_BLOCKS | 512
+            """)
+    void packingFollowsStageAndKeys(String stage, String keys, Packing packing, int length) {
+        String more = keys == null ? "" : keys.replaceAll("[{}]", "").replace(", ", "\n");
+
+        TrainingConfig.Data data = load(SMALLEST + "cutoff_len: 512\n" + stage + "\n" + more)
+                .config()
+                .data();
+
+        assertThat(data.packing()).isEqualTo(packing);
+        assertThat(data.cutoffLength()).isEqualTo(length);
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "warmup_steps: 0.1, 0.1, 0",
+        "warmup_ratio: 0.2, 0.2, 0",
+        "warmup_steps: 7, 0.0, 7",
+        "warmup_steps: 1, 0.0, 1"
+    })
+    void warmupStepsBelowOneAreAShare(String line, double ratio, int steps) {
+        StepConfig step = load(SMALLEST + line).config().step();
+
+        assertThat(step.warmupRatio()).isEqualTo(ratio);
+        assertThat(step.warmupSteps()).isEqualTo(steps);
+    }
+
+    @Test
+    void scheduleArgumentsAreAMappingOrAJsonText() {
+        String schedule = SMALLEST + "lr_scheduler_type: cosine_with_min_lr\nlr_scheduler_kwargs: ";
+
+        assertThat(load(schedule + "{min_lr_rate: 1e-1}").config().step().scheduleArguments())
+                .isEqualTo(Map.of("min_lr_rate", 0.1));
+        assertThat(load(schedule + "'{\"min_lr\": 1e-6}'").config().step().scheduleArguments())
+                .isEqualTo(Map.of("min_lr", 1e-6));
+        Sources sources = Sources.ofFile(write(folder, SMALLEST))
+                .with("lr_scheduler_type", "polynomial")
+                .with("lr_scheduler_kwargs", "{\"power\": 2.0, \"lr_end\": 0}");
+        assertThat(ConfigFile.load(sources, new Configuration(false))
+                        .config()
+                        .step()
+                        .scheduleArguments())
+                .isEqualTo(Map.of("power", 2.0, "lr_end", 0.0));
+    }
+
+    @Test
+    void adjustLrMultipliesTheRateThatTheCommandLineGives() {
+        String file = write(folder, SMALLEST + "learning_rate: 1e-3\n");
+        Sources sources = new Sources(file, Map.of("learning-rate", "2e-4"), Map.of(), 0.5, Device.CPU);
+
+        Loaded loaded = ConfigFile.load(sources, new Configuration(false));
+
+        assertThat(loaded.config().step().learningRate()).isEqualTo(1e-4);
+        assertThat(loaded.notes()).containsExactly("--adjust-lr 0.5: learning_rate 2.0E-4 becomes 1.0E-4");
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "'', CUDA, CUDA",
+        "device: cpu, CUDA, CPU",
+        "device: cuda, CPU, CUDA",
+        "use_cpu: true, CUDA, CPU",
+        "use_cpu: false, CUDA, CUDA"
+    })
+    void deviceIsGivenOrTheCallersDefault(String line, Device fallback, Device device) {
+        Sources sources = new Sources(write(folder, SMALLEST + line), Map.of(), Map.of(), 1, fallback);
+
+        assertThat(ConfigFile.load(sources, new Configuration(false))
+                        .config()
+                        .parallel()
+                        .device())
+                .isEqualTo(device);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"sequence_parallel_size", "cp_size", "parallelism_config_sp_size"})
+    void everyNameOfTheGroupSizeWorks(String key) {
+        assertThat(load(SMALLEST + key + ": 4").config().parallel().sequenceParallelSize())
+                .isEqualTo(4);
+    }
+
+    @Test
+    void resumeIsAFolderOrASwitch() {
+        assertThat(load(SMALLEST + "resume_from_checkpoint: null")
+                        .config()
+                        .output()
+                        .resumeFromCheckpoint())
+                .isNull();
+        assertThat(load(SMALLEST + "resume_from_checkpoint: true")
+                        .config()
+                        .output()
+                        .resumeFromCheckpoint())
+                .isNull();
+        assertThat(load(SMALLEST + "resume_from_checkpoint: out/checkpoint-5")
+                        .config()
+                        .output()
+                        .resumeFromCheckpoint())
+                .isEqualTo("out/checkpoint-5");
+        assertThat(load(SMALLEST + "resume_from_checkpoint: false")
+                        .config()
+                        .output()
+                        .startsAnew())
+                .isTrue();
+        assertThat(load(SMALLEST).config().output().startsAnew()).isFalse();
+    }
+
+    @Test
+    void textsKeepWhatTheUserTyped() {
+        TrainingConfig.Data data = load(SMALLEST + "default_system: ''\ntool_date: 26 Jul 2024\n")
+                .config()
+                .data();
+
+        assertThat(data.defaultSystem()).isEmpty();
+        assertThat(data.toolDate()).isEqualTo("26 Jul 2024");
+        Sources sources = Sources.ofFile(write(folder, SMALLEST)).with("default_system", "{a}: b, c");
+        assertThat(ConfigFile.load(sources, new Configuration(false))
+                        .config()
+                        .data()
+                        .defaultSystem())
+                .isEqualTo("{a}: b, c");
+    }
+
+    @Test
+    void nullThinkingIsNotItsDefault() {
+        assertThat(load(SMALLEST + "enable_thinking: null").config().data().enableThinking())
+                .isNull();
+    }
+
+    @Test
+    void listsMayBeCommasOrYaml() {
+        TrainingConfig.Data data = load("""
+                        model_name_or_path: model
+                        finetuning_type: full
+                        dataset: [a, b]
+                        mix_strategy: interleave_under
+                        interleave_probs: 0.25, 0.75
+                        output_dir: out
+                        """).config().data();
+
+        assertThat(data.dataset()).containsExactly("a", "b");
+        assertThat(data.interleaveProbabilities()).containsExactly(0.25, 0.75);
+    }
+
+    @Test
+    void keysWithoutMeaningAreNotedOnceEach() {
+        Loaded loaded = load(SMALLEST + """
+                lora_rank: 16
+                pref_beta: 0.2
+                dataloader_num_workers: 4
+                report_to: none
+                trust_remote_code: true
+                hf_hub_token: hf_secret
+                use_dora: false
+                bf16_full_eval: false
+                ddp_timeout: 180000000
+                """);
+
+        assertThat(loaded.notes())
+                .containsExactly(
+                        "lora_rank 16 is ignored: only read with finetuning_type: lora",
+                        "pref_beta 0.2 is ignored: only read with stage: dpo",
+                        "dataloader_num_workers 4 is ignored: prepared rows are mapped from files; no loader is needed",
+                        "trust_remote_code true is ignored: no Python is run; only known model families are trained",
+                        "hf_hub_token *** is ignored: the model is read from the folder that model_name_or_path names",
+                        "ddp_timeout 180000000 is taken as 3600 seconds, so that a dead run ends");
+        assertThat(loaded.config().parallel().timeoutSeconds()).isEqualTo(3600);
+    }
+
+    @Test
+    void evaluationFollowsLoggingStepsAndTurnsDoEvalOn() {
+        TrainingConfig.Evaluation evaluation = load(SMALLEST + "eval_strategy: steps\nval_size: 0.1\nlogging_steps: 7")
+                .config()
+                .evaluation();
+
+        assertThat(evaluation).isEqualTo(new TrainingConfig.Evaluation(EvalStrategy.STEPS, 7, 0.1, true, 8));
+    }
+
+    @Test
+    void checkReportsEveryKeyInOrder() {
+        String file = write(folder, "stage: sft\nlora_rank: 8\nuse_muon: true\nlerning_rate: 1\n");
+
+        ConfigFile.Report report = ConfigFile.check(Sources.ofFile(file), new Configuration(false));
+
+        assertThat(report.keys().stream().map(key -> key.key() + " " + key.verdict()))
+                .containsExactly(
+                        "stage " + Verdict.SUPPORTED,
+                        "lora_rank " + Verdict.IGNORED,
+                        "use_muon " + Verdict.REFUSED,
+                        "lerning_rate " + Verdict.UNKNOWN);
+        assertThat(report.problems()).hasSize(6);
+    }
+
+    @Test
+    void aFileMayLieOnAHadoopFileSystem() {
+        Path file = Path.of(write(folder, SMALLEST));
+
+        Loaded loaded = ConfigFile.load(Sources.ofFile(file.toUri().toString()), new Configuration(false));
+
+        assertThat(loaded.config().output().outputDir()).isEqualTo("out");
+    }
+
+    @Test
+    void jsonIsReadWithCommentsWhenTheNameSaysSo() throws IOException {
+        Path file = folder.resolve("train.json");
+        Files.writeString(file, """
+                {
+                \t// a comment
+                  "model_name_or_path": "m", "finetuning_type": "full",
+                  "dataset": "d", "output_dir": "o", "bf16": true
+                }
+                """);
+
+        TrainingConfig config = ConfigFile.load(Sources.ofFile(file.toString()), new Configuration(false))
+                .config();
+
+        assertThat(config.model().computeType()).isEqualTo(ComputeType.BFLOAT16);
+    }
+
+    @Test
+    void missingFileIsOneClearMessage() {
+        String missing = folder.resolve("none.yaml").toString();
+
+        assertThatThrownBy(() -> ConfigFile.load(Sources.ofFile(missing), new Configuration(false)))
+                .isInstanceOf(ConfigException.class)
+                .hasMessageContaining("none.yaml does not exist; relative paths start at");
+    }
+
+    @Test
+    void exceptionCountsProblems() {
+        ConfigException exception = new ConfigException("train.yaml", List.of("a", "b"));
+
+        assertThat(exception).hasMessage("2 problems in train.yaml:\n- a\n- b");
+        assertThat(exception.problems()).containsExactly("a", "b");
+    }
+
+    private Loaded load(String yaml) {
+        return ConfigFile.load(Sources.ofFile(write(folder, yaml)), new Configuration(false));
+    }
+
+    static String write(Path folder, String yaml) {
+        try {
+            Path file = folder.resolve("train.yaml");
+            Files.writeString(file, yaml);
+            return file.toString();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+}
