@@ -1,0 +1,95 @@
+package ulysses.driver.launch;
+
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.spark.api.java.JavaSparkContext;
+import org.apache.spark.rdd.RDD;
+import org.apache.spark.resource.ResourceProfile;
+import org.apache.spark.resource.ResourceProfileBuilder;
+import org.apache.spark.resource.TaskResourceRequests;
+import org.jspecify.annotations.Nullable;
+import scala.reflect.ClassTag;
+import scala.reflect.ClassTag$;
+import ulysses.runtime.config.ParallelConfig.Device;
+
+/** Runs one attempt: one barrier stage with one task per rank. A barrier stage is never retried by Spark, so a job is an attempt. */
+public final class BarrierLaunch {
+    private static final ClassTag<Integer> INTEGER = ClassTag$.MODULE$.apply(Integer.class);
+
+    private final JavaSparkContext spark;
+    private final Optional<ResourceProfile> profile;
+
+    /** For ranks on {@code device}; a rank on CUDA asks for one GPU, so that other stages of the application need none. */
+    public BarrierLaunch(JavaSparkContext spark, Device device) {
+        this.spark = spark;
+        this.profile = device == Device.CUDA ? Optional.of(gpuProfile(spark)) : Optional.empty();
+    }
+
+    /** How many ranks can run at once right now. */
+    public int slots() {
+        ResourceProfile asked =
+                profile.orElseGet(() -> spark.sc().resourceProfileManager().defaultResourceProfile());
+        return spark.sc().maxNumConcurrentTasks(asked);
+    }
+
+    /** Name of the job group of {@code attempt}. */
+    static String jobGroup(RankJob job, int attempt) {
+        return "ulysses-%s-attempt-%d".formatted(job.runId(), attempt);
+    }
+
+    /**
+     * Blocks until all ranks are done.
+     *
+     * @param description what Spark's UI shows
+     * @throws Exception whatever Spark throws when a task fails or the job group is cancelled; SparkException is checked, but Scala
+     *     does not declare it
+     */
+    void run(RankJob job, int attempt, String description, RunAddress driver) throws Exception {
+        int ranks = job.mesh().worldSize();
+        RankTask task = new RankTask(job, attempt, driver, siteSettings(spark.hadoopConfiguration()));
+        // Interrupting is what makes the other tasks of a failed barrier stage end at once instead of when they look at
+        // a flag.
+        spark.setJobGroup(jobGroup(job, attempt), description, true);
+        try {
+            RDD<Integer> stage = spark.parallelize(Collections.nCopies(ranks, 0), ranks)
+                    .rdd()
+                    .barrier()
+                    .mapPartitions(task, false, INTEGER);
+            RDD<Integer> placed = profile.map(stage::withResources).orElse(stage);
+            int done = placed.toJavaRDD().collect().size();
+            if (done != ranks) {
+                throw new IllegalStateException("%d of %d ranks were done".formatted(done, ranks));
+            }
+        } finally {
+            spark.clearJobGroup();
+        }
+    }
+
+    /** What an administrator or the user set; defaults stay out, since the rank has them from the same jars. */
+    static Map<String, String> siteSettings(Configuration hadoop) {
+        Map<String, String> settings = new HashMap<>();
+        for (Map.Entry<String, String> entry : hadoop) {
+            String @Nullable [] sources = hadoop.getPropertySources(entry.getKey());
+            String last = sources == null || sources.length == 0 ? "" : sources[sources.length - 1];
+            String value = hadoop.getRaw(entry.getKey());
+            if (value != null && !last.toLowerCase(Locale.ROOT).endsWith("-default.xml")) {
+                settings.put(entry.getKey(), value);
+            }
+        }
+        return settings;
+    }
+
+    /** For the tasks only: a profile that also asks for executors needs dynamic allocation, which barrier stages forbid. */
+    private static ResourceProfile gpuProfile(JavaSparkContext spark) {
+        TaskResourceRequests requests = new TaskResourceRequests()
+                .cpus(spark.getConf().getInt("spark.task.cpus", 1))
+                .resource("gpu", 1.0);
+        ResourceProfile profile = new ResourceProfileBuilder().require(requests).build();
+        spark.sc().resourceProfileManager().addResourceProfile(profile);
+        return profile;
+    }
+}

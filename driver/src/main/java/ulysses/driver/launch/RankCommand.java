@@ -1,0 +1,186 @@
+package ulysses.driver.launch;
+
+import java.io.File;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.net.URISyntaxException;
+import java.net.URL;
+import java.net.URLClassLoader;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.spark.SparkConf;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * How a rank process is started: the JVM of this executor once more, with its class path and what Spark added to it since.
+ *
+ * @param line the command
+ * @param environment what the child's environment has on top of this one
+ * @param directory where it runs and keeps scratch files; only this user can read it
+ */
+record RankCommand(List<String> line, Map<String, String> environment, Path directory) {
+    private static final String CACHE_PROPERTY = "org.bytedeco.javacpp.cachedir";
+
+    RankCommand {
+        line = List.copyOf(line);
+        environment = Map.copyOf(environment);
+    }
+
+    /**
+     * What differs between runs, hosts and tasks.
+     *
+     * @param mainClass what the child runs
+     * @param label stands on the command line so that {@code ps} tells ranks apart
+     * @param directory where the child runs
+     * @param threads threads for local math
+     * @param device the one GPU the child may see; null on CPU
+     * @param networkInterface the one that carries the advertised address, if known
+     * @param hadoop file system settings of the driver
+     */
+    record Wishes(
+            String mainClass,
+            String label,
+            Path directory,
+            int threads,
+            @Nullable String device,
+            @Nullable String networkInterface,
+            Map<String, String> hadoop) {}
+
+    /** Writes the child's argument and configuration files into its directory. */
+    static RankCommand prepare(Wishes wishes, SparkConf conf, ClassLoader loader) throws IOException {
+        Path directory = wishes.directory();
+        writeHadoopSite(wishes.hadoop(), directory.resolve("core-site.xml"));
+        List<String> arguments = new ArrayList<>(List.of("-cp", directory + File.pathSeparator + classPath(loader)));
+        arguments.addAll(jvmOptions(conf, loader, directory));
+        // An argument file: class paths of real clusters outgrow what the kernel allows for one argument.
+        Path file = directory.resolve("rank.args");
+        Files.write(file, arguments.stream().map(RankCommand::quoted).toList(), StandardCharsets.UTF_8);
+        String java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
+        return new RankCommand(
+                List.of(java, "@" + file, wishes.mainClass(), wishes.label()), environment(wishes), directory);
+    }
+
+    /**
+     * Class path of this JVM, then the jars that Spark's class loader got later ({@code spark-submit app.jar}, {@code --jars}), then
+     * wherever our own classes come from.
+     */
+    static String classPath(ClassLoader loader) {
+        Set<String> entries = new LinkedHashSet<>(
+                Arrays.asList(System.getProperty("java.class.path").split(File.pathSeparator)));
+        for (ClassLoader next = loader; next != null; next = next.getParent()) {
+            if (next instanceof URLClassLoader urls) {
+                Arrays.stream(urls.getURLs()).forEach(url -> addFile(url, entries));
+            }
+        }
+        addFile(RankCommand.class.getProtectionDomain().getCodeSource().getLocation(), entries);
+        entries.remove("");
+        return String.join(File.pathSeparator, entries);
+    }
+
+    /**
+     * The value of CUDA_VISIBLE_DEVICES for a child whose task holds {@code address}: Spark's addresses are indices into the variable
+     * when it is already set, as in PySpark's TorchDistributor.
+     */
+    static String visibleDevice(@Nullable String preset, String address) {
+        if (preset == null || preset.isBlank()) {
+            return address;
+        }
+        List<String> devices =
+                Arrays.stream(preset.split(",")).map(String::strip).toList();
+        try {
+            return devices.get(Integer.parseInt(address));
+        } catch (NumberFormatException | IndexOutOfBoundsException e) {
+            throw new LaunchException(
+                    FailureKind.CONFIG,
+                    ("the task got GPU %s, but CUDA_VISIBLE_DEVICES of its executor is %s and has no such index; unset it, or"
+                                    + " let the discovery script count from 0 within it")
+                            .formatted(address, preset),
+                    e);
+        }
+    }
+
+    private static List<String> jvmOptions(SparkConf conf, ClassLoader loader, Path directory) {
+        List<String> options = new ArrayList<>(List.of(
+                "-Xmx" + conf.get("spark.ulysses.rank.memory", "1g"),
+                "-XX:+UseSerialGC", // the heap holds bookkeeping only; a second collector thread would take a core from
+                // the math
+                "-XX:+ExitOnOutOfMemoryError",
+                "-XX:ErrorFile=" + directory.resolve("hs_err_pid%p.log"),
+                "-Dfile.encoding=UTF-8",
+                "-Djava.io.tmpdir=" + directory,
+                "--add-opens=java.base/java.nio=ALL-UNNAMED", // Arrow's memory-mapped buffers
+                "-Dlog4j2.configurationFile=classpath:ulysses/driver/launch/rank-log4j2.properties",
+                // Tensors are accounted for by scopes; JavaCPP's own limit would count mapped weights against the heap
+                // size.
+                "-Dorg.bytedeco.javacpp.maxbytes=0",
+                "-Dorg.bytedeco.javacpp.maxphysicalbytes=0"));
+        nativeCache(directory).ifPresent(cache -> options.add("-D" + CACHE_PROPERTY + "=" + cache));
+        if (loader.getResource("org/bytedeco/mkl/global/mkl_rt.class") != null) {
+            options.add("-Dorg.bytedeco.openblas.load=mkl");
+        }
+        String extra = conf.get("spark.ulysses.rank.extraJavaOptions", "").strip();
+        if (!extra.isEmpty()) {
+            options.addAll(Arrays.asList(extra.split("\\s+")));
+        }
+        return options;
+    }
+
+    /** Where native libraries are unpacked: the executor's choice, the user's home, or next to the ranks' directories. */
+    private static Optional<Path> nativeCache(Path directory) {
+        String chosen = System.getProperty(CACHE_PROPERTY);
+        if (chosen != null) {
+            return Optional.of(Path.of(chosen));
+        }
+        Path home = Path.of(System.getProperty("user.home"));
+        Path existing = home.resolve(".javacpp");
+        boolean usable = Files.exists(existing) ? Files.isWritable(existing) : Files.isWritable(home);
+        return usable ? Optional.empty() : Optional.of(directory.resolveSibling("javacpp"));
+    }
+
+    private static Map<String, String> environment(Wishes wishes) {
+        Map<String, String> environment = new HashMap<>();
+        environment.put("OMP_NUM_THREADS", Integer.toString(wishes.threads()));
+        environment.put("MKL_NUM_THREADS", Integer.toString(wishes.threads()));
+        if (wishes.device() != null) {
+            environment.put("CUDA_VISIBLE_DEVICES", wishes.device());
+        }
+        if (wishes.networkInterface() != null) {
+            environment.put("GLOO_SOCKET_IFNAME", wishes.networkInterface());
+        }
+        return environment;
+    }
+
+    /** The driver's file system settings (such as {@code spark.hadoop.fs.s3a.endpoint}), found first on the child's class path. */
+    private static void writeHadoopSite(Map<String, String> settings, Path file) throws IOException {
+        Configuration site = new Configuration(false);
+        settings.forEach(site::set);
+        try (OutputStream out = Files.newOutputStream(file)) {
+            site.writeXml(out);
+        }
+    }
+
+    private static void addFile(@Nullable URL url, Set<String> entries) {
+        if (url == null || !"file".equals(url.getProtocol())) {
+            return;
+        }
+        try {
+            entries.add(Path.of(url.toURI()).toString());
+        } catch (URISyntaxException e) {
+            entries.add(url.getPath());
+        }
+    }
+
+    private static String quoted(String argument) {
+        return '"' + argument.replace("\\", "\\\\").replace("\"", "\\\"") + '"';
+    }
+}

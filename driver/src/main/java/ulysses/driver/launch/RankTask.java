@@ -1,0 +1,231 @@
+package ulysses.driver.launch;
+
+import java.io.IOException;
+import java.io.PrintStream;
+import java.io.Serializable;
+import java.io.UncheckedIOException;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeoutException;
+import org.apache.spark.BarrierTaskContext;
+import org.apache.spark.BarrierTaskInfo;
+import org.apache.spark.SparkConf;
+import org.apache.spark.SparkEnv;
+import org.apache.spark.resource.ResourceInformation;
+import org.apache.spark.util.Utils;
+import org.jspecify.annotations.Nullable;
+import scala.Function1;
+import scala.collection.Iterator;
+import scala.jdk.javaapi.CollectionConverters;
+import ulysses.driver.launch.DeviceAssignment.Placement;
+import ulysses.driver.launch.DeviceAssignment.Seat;
+import ulysses.runtime.config.ParallelConfig.Device;
+import ulysses.runtime.mesh.RankAssignment;
+
+/**
+ * One barrier task: starts its rank process at once, so that JVM and native libraries come up while the tasks meet, agrees with the
+ * other tasks on who is which rank, and stays until the process has ended.
+ */
+final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>, Serializable {
+    private static final long serialVersionUID = 1L;
+    private static final String THREADS = "OMP_NUM_THREADS";
+
+    private final String job;
+    private final int attempt;
+    private final RunAddress driver;
+    private final HashMap<String, String> hadoop;
+
+    /** @param hadoop file system settings of the driver that are not defaults */
+    RankTask(RankJob job, int attempt, RunAddress driver, Map<String, String> hadoop) {
+        this.job = JsonLines.write(job);
+        this.attempt = attempt;
+        this.driver = driver;
+        this.hadoop = new HashMap<>(hadoop);
+    }
+
+    /** Gives the world rank whose work is done. */
+    @Override
+    public Iterator<Integer> apply(Iterator<Integer> partition) {
+        BarrierTaskContext context = BarrierTaskContext.get();
+        try {
+            return CollectionConverters.asScala(List.of(run(context)).iterator());
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new IllegalStateException("the task was ended before its rank was done", e);
+        } catch (IOException e) {
+            throw new UncheckedIOException("the rank process can't be started or fed", e);
+        }
+    }
+
+    private int run(BarrierTaskContext context) throws IOException, InterruptedException {
+        RankJob shared = JsonLines.readOwn(job, RankJob.class);
+        List<String> addresses = Arrays.stream(context.getTaskInfos())
+                .map(BarrierTaskInfo::address)
+                .toList();
+        RankReport.Hello hello = new RankReport.Hello(
+                driver.token(),
+                attempt,
+                context.partitionId(),
+                TaskHost.withoutPort(addresses.get(context.partitionId())),
+                SparkEnv.get().executorId());
+        try (DriverLink link = DriverLink.open(driver, hello)) {
+            try {
+                TaskHost host = TaskHost.of(addresses, context.partitionId(), link.localAddress());
+                return new Supervision(context, shared, link, host).run();
+            } catch (LaunchException e) {
+                link.send(new RankReport.Ended(outsideOfRank(hello.host(), e)));
+                throw e;
+            }
+        }
+    }
+
+    private static RankFailure outsideOfRank(String host, LaunchException e) {
+        RankFailure.Cause cause =
+                e.kind() == FailureKind.INFRASTRUCTURE ? RankFailure.Cause.TASK : RankFailure.Cause.REPORTED;
+        return new RankFailure(-1, host, "meet", 0, e.kind(), cause, String.valueOf(e.getMessage()), List.of());
+    }
+
+    /** One execution of the task on its executor. */
+    private final class Supervision {
+        private final BarrierTaskContext context;
+        private final SparkConf conf = SparkEnv.get().conf();
+        private final RankJob shared;
+        private final DriverLink link;
+        private final TaskHost host;
+        private final int threads;
+
+        Supervision(BarrierTaskContext context, RankJob shared, DriverLink link, TaskHost host) {
+            this.context = context;
+            this.shared = shared;
+            this.link = link;
+            this.host = host;
+            this.threads = threads();
+        }
+
+        int run() throws IOException, InterruptedException {
+            Path local = Path.of(Utils.getLocalDir(conf));
+            String label = "task " + context.partitionId();
+            PrintStream log = System.err; // the executor's own log file
+            try (ScratchDirectory scratch = ScratchDirectory.in(local, "ulysses-rank-");
+                    RankProcess child = RankProcess.start(
+                            command(scratch.path()), label, e -> link.send(new RankReport.Happened(e)), log)) {
+                link.whenStacksAsked(() -> link.send(new RankReport.Stacks(child.stackDump())));
+                int rank = meet(child, scratch.path());
+                if (!child.await(context::isInterrupted)) {
+                    throw ended(child.failure(rank, host.address()));
+                }
+                return rank;
+            }
+        }
+
+        private RankCommand command(Path directory) throws IOException {
+            ClassLoader loader = Thread.currentThread().getContextClassLoader();
+            String preset = System.getenv("GLOO_SOCKET_IFNAME");
+            return RankCommand.prepare(
+                    new RankCommand.Wishes(
+                            shared.mainClass(),
+                            shared.runId() + "/" + attempt,
+                            directory,
+                            threads,
+                            device(),
+                            preset != null ? preset : host.networkInterface().orElse(null),
+                            hadoop),
+                    conf,
+                    loader);
+        }
+
+        /** Both all-gathers; the child has its assignment afterwards. */
+        private int meet(RankProcess child, Path directory) throws IOException, InterruptedException {
+            Rendezvous rendezvous = new Rendezvous(mine -> List.of(context.allGather(mine)));
+            Seat seat = new Seat(
+                    context.partitionId(), host.address(), SparkEnv.get().executorId(), device(), child.processId());
+            List<Placement> places = rendezvous.seat(seat, shared.mesh().sequenceParallelSize());
+            Placement mine = places.stream()
+                    .filter(place -> place.seat().partition() == seat.partition())
+                    .findFirst()
+                    .orElseThrow();
+            link.send(new RankReport.Seated(mine.rank(), child.processId()));
+            if (mine.rank() == 0) {
+                child.assign(assignment(0, new Rendezvous.Store(host.address(), 0), directory));
+                rendezvous.publish(new Rendezvous.Store(host.address(), storePort(child)));
+            } else {
+                Rendezvous.Store store = rendezvous.await(places.get(0).seat().partition());
+                child.assign(assignment(mine.rank(), store, directory));
+            }
+            return mine.rank();
+        }
+
+        private int storePort(RankProcess child) throws InterruptedException {
+            int seconds = shared.config().parallel().rendezvousSeconds();
+            try {
+                int port = child.awaitStore(Duration.ofSeconds(seconds), context::isInterrupted);
+                if (port < 0) {
+                    throw ended(child.failure(0, host.address()));
+                }
+                return port;
+            } catch (TimeoutException e) {
+                throw ended(new RankFailure(
+                        0,
+                        host.address(),
+                        "meet",
+                        0,
+                        FailureKind.INFRASTRUCTURE,
+                        RankFailure.Cause.CUT_OFF,
+                        e.getMessage() + "; raise rendezvous_timeout if its host is slow",
+                        child.lastLines()));
+            }
+        }
+
+        private RankAssignment assignment(int rank, Rendezvous.Store store, Path directory) {
+            return new RankAssignment(
+                    rank,
+                    shared.mesh(),
+                    host.address(),
+                    store.host(),
+                    store.port(),
+                    attempt,
+                    shared.runId(),
+                    0, // the child sees one device only
+                    threads,
+                    shared.trainRows(),
+                    shared.evalRows(),
+                    directory.toString(),
+                    shared.config());
+        }
+
+        private IllegalStateException ended(RankFailure failure) {
+            link.send(new RankReport.Ended(failure));
+            return new IllegalStateException(failure.describe());
+        }
+
+        private @Nullable String device() {
+            if (shared.config().parallel().device() == Device.CPU) {
+                return null;
+            }
+            ResourceInformation gpu = context.resourcesJMap().get("gpu");
+            if (gpu == null || gpu.addresses().length == 0) {
+                throw new LaunchException(
+                        FailureKind.CONFIG,
+                        "device: cuda, but Spark gave task %d no GPU; set spark.executor.resource.gpu.amount and a discovery script"
+                                .formatted(context.partitionId()));
+            }
+            return RankCommand.visibleDevice(System.getenv("CUDA_VISIBLE_DEVICES"), gpu.addresses()[0]);
+        }
+
+        /** The user's choice for executors, else the cores that Spark gave the task, else a fair part of the machine. */
+        private int threads() {
+            String preset = System.getenv(THREADS);
+            if (preset != null && preset.matches("[1-9][0-9]{0,3}")) {
+                return Integer.parseInt(preset);
+            }
+            if (conf.contains("spark.task.cpus")) {
+                return context.cpus();
+            }
+            return Math.max(1, Runtime.getRuntime().availableProcessors() / host.ranks());
+        }
+    }
+}

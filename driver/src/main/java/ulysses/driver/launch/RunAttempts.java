@@ -1,0 +1,182 @@
+package ulysses.driver.launch;
+
+import java.io.IOException;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
+import org.apache.spark.api.java.JavaSparkContext;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import ulysses.driver.launch.AttemptTasks.LostTask;
+import ulysses.runtime.config.ParallelConfig;
+import ulysses.runtime.mesh.RankEvent;
+
+/**
+ * The whole training run on the driver: one barrier job per attempt. A lost machine, a crashed rank or a broken network leads to the
+ * next attempt, which starts from the newest complete checkpoint; the budget counts only attempts that added none.
+ */
+public final class RunAttempts {
+    private static final Logger LOG = LoggerFactory.getLogger(RunAttempts.class);
+    private static final Duration ZOMBIE_LIMIT = Duration.ofSeconds(60);
+
+    private final JavaSparkContext spark;
+    private final RankJob job;
+    private final List<Consumer<RankEvent>> listeners;
+    private final BarrierLaunch launch;
+    private final ParallelConfig parallel;
+
+    /** @param listeners told each event of each rank, one at a time, on a thread of the run */
+    public RunAttempts(JavaSparkContext spark, RankJob job, List<Consumer<RankEvent>> listeners) {
+        this.spark = spark;
+        this.job = job;
+        this.listeners = List.copyOf(listeners);
+        this.parallel = job.config().parallel();
+        this.launch = new BarrierLaunch(spark, parallel.device());
+    }
+
+    /**
+     * Blocks until the run is done.
+     *
+     * @throws LaunchException when it can't be: the message tells rank, host, step, reason and the end of its log
+     */
+    public RunOutcome run() throws InterruptedException {
+        long begin = System.nanoTime();
+        try (RunProgress progress = RunProgress.open(spark.getConf(), listeners)) {
+            int attempts = untilDone(progress);
+            return new RunOutcome(
+                    attempts,
+                    progress.newestStep(),
+                    progress.newestSaved(),
+                    Duration.ofNanos(System.nanoTime() - begin));
+        } catch (IOException e) {
+            throw new LaunchException(
+                    FailureKind.INFRASTRUCTURE,
+                    "the driver can't listen for reports of ranks (%s); choose another spark.ulysses.driver.port"
+                            .formatted(e.getMessage()),
+                    e);
+        }
+    }
+
+    private int untilDone(RunProgress progress) throws InterruptedException {
+        int withoutProgress = 0;
+        long savedStep = -1;
+        for (int attempt = 1; ; attempt++) {
+            Optional<RankFailure> failure = attempt(attempt, progress);
+            if (failure.isEmpty()) {
+                return attempt;
+            }
+            long newest = progress.newestSaved().map(RankEvent.Saved::step).orElse(-1L);
+            withoutProgress = newest > savedStep ? 1 : withoutProgress + 1;
+            savedStep = newest;
+            String text = "attempt %d: %s".formatted(attempt, failure.get().describe());
+            if (!failure.get().retryable()) {
+                throw new LaunchException(failure.get().kind(), text);
+            }
+            if (withoutProgress >= parallel.maxAttempts()) {
+                throw new LaunchException(
+                        failure.get().kind(),
+                        "%s\ngiving up: %d attempts without a new checkpoint (max_attempts %d); the same command goes on from the newest one"
+                                .formatted(text, withoutProgress, parallel.maxAttempts()));
+            }
+            LOG.warn("{}", text);
+            LOG.warn("starting attempt {} from {}", attempt + 1, from(progress));
+            awaitSlots();
+        }
+    }
+
+    /** Empty when all ranks were done. */
+    private Optional<RankFailure> attempt(int attempt, RunProgress progress) throws InterruptedException {
+        String group = BarrierLaunch.jobGroup(job, attempt);
+        String description = "train, attempt %d, %d ranks, from %s"
+                .formatted(attempt, job.mesh().worldSize(), from(progress));
+        AttemptTasks tasks = new AttemptTasks(group);
+        spark.sc().addSparkListener(tasks);
+        progress.begin(attempt);
+        try (HangWatch watch = watch(progress, group)) {
+            try {
+                launch.run(job, attempt, description, progress.address());
+                return Optional.empty();
+            } catch (InterruptedException e) {
+                spark.sc().cancelJobGroup(group, "the driver was interrupted");
+                throw e;
+            } catch (Exception e) { // SparkException is checked but not declared
+                if (!spark.sc().isStopped() && !tasks.awaitEnd(ZOMBIE_LIMIT)) {
+                    LOG.warn("some tasks of attempt {} still run after {} s", attempt, ZOMBIE_LIMIT.toSeconds());
+                }
+                return Optional.of(firstFailure(progress, tasks, watch, e));
+            }
+        } finally {
+            if (!spark.sc().isStopped()) {
+                spark.sc().removeSparkListener(tasks);
+            }
+        }
+    }
+
+    private HangWatch watch(RunProgress progress, String group) {
+        return HangWatch.start(
+                progress,
+                job.mesh().worldSize(),
+                Duration.ofSeconds(parallel.hangSeconds()),
+                Duration.ofSeconds(parallel.rendezvousSeconds()),
+                reason -> spark.sc().cancelJobGroup(group, reason));
+    }
+
+    private static RankFailure firstFailure(
+            RunProgress progress, AttemptTasks tasks, HangWatch watch, Exception sparks) {
+        List<RankFailure> failures = new ArrayList<>(progress.failures());
+        watch.verdict().ifPresent(failures::add);
+        tasks.lost().forEach(lost -> failures.add(lost(progress, lost)));
+        return RankFailure.first(failures).orElseGet(() -> taskFailure(sparks));
+    }
+
+    private static RankFailure lost(RunProgress progress, LostTask task) {
+        RankStatus status = progress.ranks().stream()
+                .filter(known -> known.partition() == task.partition())
+                .findFirst()
+                .orElse(new RankStatus(task.partition(), -1, task.host(), task.executorId(), "start", 0, 0));
+        return new RankFailure(
+                status.rank(),
+                status.host(),
+                status.phase(),
+                status.step(),
+                FailureKind.INFRASTRUCTURE,
+                RankFailure.Cause.EXECUTOR_LOST,
+                "Spark lost executor %s: %s"
+                        .formatted(task.executorId(), task.reason().strip()),
+                List.of());
+    }
+
+    private static RankFailure taskFailure(Exception sparks) {
+        String text = String.valueOf(sparks.getMessage());
+        return new RankFailure(
+                -1,
+                "unknown",
+                "start",
+                0,
+                FailureKind.INFRASTRUCTURE,
+                RankFailure.Cause.TASK,
+                "Spark ended the stage: " + text,
+                List.of());
+    }
+
+    private static String from(RunProgress progress) {
+        return progress.newestSaved().map(saved -> "step " + saved.step()).orElse("the beginning");
+    }
+
+    /** Spark's own check for slots waits 15 s between looks; this one notices a replaced executor at once. */
+    private void awaitSlots() throws InterruptedException {
+        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(parallel.rendezvousSeconds());
+        while (launch.slots() < job.mesh().worldSize()) {
+            if (System.nanoTime() > deadline) {
+                throw new LaunchException(
+                        FailureKind.INFRASTRUCTURE,
+                        "only %d of %d slots came back within rendezvous_timeout %d s; run the same command again when the cluster has room"
+                                .formatted(launch.slots(), job.mesh().worldSize(), parallel.rendezvousSeconds()));
+            }
+            TimeUnit.MILLISECONDS.sleep(100);
+        }
+    }
+}

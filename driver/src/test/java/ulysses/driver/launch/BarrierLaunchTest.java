@@ -1,0 +1,190 @@
+package ulysses.driver.launch;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.catchThrowableOfType;
+import static ulysses.driver.launch.LocalCluster.await;
+
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.MethodOrderer;
+import org.junit.jupiter.api.Order;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInfo;
+import org.junit.jupiter.api.TestMethodOrder;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import ulysses.runtime.mesh.RankEvent;
+import ulysses.runtime.mesh.RankMesh;
+
+/** Ranks as real processes under real executors; only the model is missing. */
+@Timeout(value = 90, unit = TimeUnit.SECONDS)
+@TestMethodOrder(MethodOrderer.OrderAnnotation.class)
+class BarrierLaunchTest {
+    private static LocalCluster cluster;
+
+    @TempDir
+    private Path output;
+
+    private final List<RankEvent> events = new CopyOnWriteArrayList<>();
+    private String runId;
+
+    @BeforeAll
+    static void startCluster() {
+        cluster = LocalCluster.start();
+    }
+
+    @AfterAll
+    static void stopCluster() {
+        cluster.close();
+    }
+
+    @BeforeEach
+    void nameRun(TestInfo test) {
+        runId = test.getTestMethod().orElseThrow().getName();
+    }
+
+    @AfterEach
+    void noProcessIsLeft() {
+        assertThat(LocalCluster.rankProcesses(runId)).isEmpty();
+    }
+
+    @Test
+    void runsAllRanksToTheirEndAndReportsEveryEvent() throws Exception {
+        RunOutcome outcome = run("steps=5,save=2", 1, 30);
+
+        assertThat(outcome.attempts()).isEqualTo(1);
+        assertThat(outcome.lastStep().orElseThrow().step()).isEqualTo(5);
+        assertThat(outcome.saved().orElseThrow().step()).isEqualTo(4);
+        assertThat(steps()).containsExactly(1L, 2L, 3L, 4L, 5L);
+        assertThat(events).contains(new RankEvent.Done(0, 5), new RankEvent.Done(1, 5));
+    }
+
+    @Test
+    void showsRankHostStepReasonAndLogOfARankThatFails() {
+        LaunchException failure = failure("steps=9,act=throw,rank=1,at=3,kind=data", 3, 30);
+
+        assertThat(failure.kind()).isEqualTo(FailureKind.DATA);
+        assertThat(failure)
+                .hasMessageStartingWith(
+                        "attempt 1: rank 1 on host 127.0.0.1 failed in phase step at step 3: boom at step 3")
+                .hasMessageContaining("last lines of its log")
+                .hasMessageContaining("| step 3 begins")
+                .hasMessageContaining("IllegalStateException: boom at step 3");
+    }
+
+    @Test
+    void doesNotRetryARankThatEndsWithoutAWord() {
+        LaunchException failure = failure("steps=9,act=exit,rank=1,at=2", 3, 30);
+
+        assertThat(failure.kind()).isEqualTo(FailureKind.INFRASTRUCTURE);
+        assertThat(failure).hasMessageContaining("attempt 1: rank 1").hasMessageContaining("ended with code 9");
+    }
+
+    @Test
+    void namesTheSignalAndGivesUpAfterAttemptsWithoutACheckpoint() {
+        LaunchException failure = failure("steps=9,act=kill,rank=1,at=2,attempts=9", 2, 30);
+
+        assertThat(failure.kind()).isEqualTo(FailureKind.INFRASTRUCTURE);
+        assertThat(failure)
+                .hasMessageContaining("attempt 2: rank 1")
+                .hasMessageContaining("signal 9 (SIGKILL)")
+                .hasMessageContaining("2 attempts without a new checkpoint (max_attempts 2)");
+    }
+
+    @Test
+    void goesOnFromTheNewestCheckpointAfterANativeCrash() throws Exception {
+        RunOutcome outcome = run("steps=8,save=2,act=crash,rank=1,at=6", 2, 30);
+
+        assertThat(outcome.attempts()).isEqualTo(2);
+        assertThat(steps()).containsExactly(1L, 2L, 3L, 4L, 5L, 5L, 6L, 7L, 8L);
+    }
+
+    @Test
+    void endsAHungAttemptAndNamesTheLateRank() {
+        LaunchException failure = failure("steps=9,act=hang,rank=1,at=3", 1, 2);
+
+        assertThat(failure.kind()).isEqualTo(FailureKind.INFRASTRUCTURE);
+        assertThat(failure)
+                .hasMessageContaining("no rank has made progress for 2 s (hang_timeout 2 s)")
+                .hasMessageContaining("rank 1 on host 127.0.0.1 is late: phase step, step 3");
+    }
+
+    @Test
+    void startsTheNextAttemptAfterALostExecutor() throws Exception {
+        CompletableFuture<RunOutcome> running = inBackground("steps=1000000,laterSteps=6,save=2", 2, 60);
+        awaitStep(3);
+
+        ProcessHandle child = LocalCluster.rankProcesses(runId).get(0);
+        ProcessHandle executor = child.parent().orElseThrow();
+        executor.destroyForcibly();
+
+        RunOutcome outcome = running.get(60, TimeUnit.SECONDS);
+        RankEvent.Step last = outcome.lastStep().orElseThrow();
+        assertThat(outcome.attempts()).isEqualTo(2);
+        assertThat(last.step()).isEqualTo(last.totalSteps());
+        assertThat(steps()).as("the newest checkpoint is where it went on").contains(last.step() - 6);
+    }
+
+    @Test
+    @Order(Integer.MAX_VALUE)
+    void leavesNoRankWhenTheContextStops() throws Exception {
+        CompletableFuture<RunOutcome> running = inBackground("steps=1000000", 3, 60);
+        awaitStep(2);
+
+        cluster.spark().stop();
+
+        await(
+                "end of all ranks",
+                Duration.ofSeconds(10),
+                () -> LocalCluster.rankProcesses(runId).isEmpty());
+        assertThatThrownBy(() -> running.get(20, TimeUnit.SECONDS))
+                .isInstanceOf(ExecutionException.class)
+                .hasCauseInstanceOf(LaunchException.class);
+    }
+
+    private RunOutcome run(String script, int maxAttempts, int hangSeconds) throws InterruptedException {
+        RankJob job = new RankJob(
+                runId,
+                StandInRank.class.getName(),
+                new RankMesh(2, 2),
+                Runs.config(output, Runs.twoRanks(maxAttempts, hangSeconds)),
+                script,
+                null);
+        return new RunAttempts(cluster.spark(), job, List.of(events::add)).run();
+    }
+
+    private LaunchException failure(String script, int maxAttempts, int hangSeconds) {
+        return catchThrowableOfType(LaunchException.class, () -> run(script, maxAttempts, hangSeconds));
+    }
+
+    private CompletableFuture<RunOutcome> inBackground(String script, int maxAttempts, int hangSeconds) {
+        return CompletableFuture.supplyAsync(() -> {
+            try {
+                return run(script, maxAttempts, hangSeconds);
+            } catch (InterruptedException e) {
+                throw new IllegalStateException(e);
+            }
+        });
+    }
+
+    private void awaitStep(long step) throws InterruptedException {
+        await("step " + step, Duration.ofSeconds(40), () -> steps().stream().anyMatch(done -> done >= step));
+    }
+
+    private List<Long> steps() {
+        return events.stream()
+                .filter(RankEvent.Step.class::isInstance)
+                .map(event -> ((RankEvent.Step) event).step())
+                .toList();
+    }
+}
