@@ -157,6 +157,7 @@ final class ConfigDocument {
                 .getOriginalMessage()
                 .lines()
                 .filter(line -> !line.isBlank() && !line.startsWith(" "))
+                .map(line -> line.replaceFirst(" \\(start marker.*", ""))
                 .collect(Collectors.joining(": "));
         String where = exception.getLocation() == null
                 ? ""

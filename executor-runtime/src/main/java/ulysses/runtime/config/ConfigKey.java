@@ -116,14 +116,16 @@ record ConfigKey(
         return switch (type) {
             case TEXT -> value.isValueNode() ? Optional.empty() : Optional.of("is not one text; " + advice());
             case LIST -> listComplaint(value);
-            case MAPPING -> Optional.empty();
+            case MAPPING -> value.isArray() ? Optional.of("is a list; write a mapping or one text") : Optional.empty();
             case CHOICE -> choiceComplaint(value);
             case BOOLEAN ->
                 ScalarText.flag(value.asText()).isPresent()
                         ? Optional.empty()
                         : Optional.of("is not true or false; " + advice());
-            case INTEGER -> numberComplaint(ScalarText.integer(value.asText()).map(Integer::doubleValue));
-            case NUMBER -> numberComplaint(ScalarText.number(value.asText()));
+            case INTEGER ->
+                numberComplaint(
+                        value.asText(), ScalarText.integer(value.asText()).map(Integer::doubleValue));
+            case NUMBER -> numberComplaint(value.asText(), ScalarText.number(value.asText()));
         };
     }
 
@@ -170,21 +172,33 @@ record ConfigKey(
                 : Optional.of("is not one of %s; choose one of them".formatted(String.join(", ", choices)));
     }
 
-    private Optional<String> numberComplaint(Optional<Double> number) {
+    private Optional<String> numberComplaint(String text, Optional<Double> number) {
         if (number.isEmpty()) {
-            return Optional.of("is not %s; %s".formatted(type.words(), advice()));
+            boolean tooLarge = type == Type.INTEGER
+                    && ScalarText.number(text).filter(ConfigKey::overflows).isPresent();
+            return Optional.of(
+                    tooLarge ? outside("<= " + Integer.MAX_VALUE) : "is not %s; %s".formatted(type.words(), advice()));
         }
         double value = number.get();
         boolean tooLow = (min != null && value < min) || (above != null && value <= above);
         boolean tooHigh = below != null && value >= below;
-        return tooLow || tooHigh
-                ? Optional.of("is outside its limit, %s; %s".formatted(limitWords(), advice()))
-                : Optional.empty();
+        return tooLow || tooHigh ? Optional.of(outside(limitWords())) : Optional.empty();
+    }
+
+    private static boolean overflows(double value) {
+        return Math.abs(value) > Integer.MAX_VALUE;
+    }
+
+    private String outside(String limit) {
+        return "is outside its limit (%s); choose a value within it, or %s".formatted(limit, removeTheLine());
     }
 
     private String advice() {
-        String remove = fallback == null ? "remove the line" : "remove the line for the default, " + fallback;
-        return "write %s or %s".formatted(type.words(), remove);
+        return "write %s, or %s".formatted(type.words(), removeTheLine());
+    }
+
+    private String removeTheLine() {
+        return fallback == null ? "remove the line" : "remove the line for the default, " + fallback;
     }
 
     private static String plain(double bound) {

@@ -61,7 +61,7 @@ final class ConfigReading {
 
     private void merge(Map<String, Setting> merged, Setting setting) {
         Setting before = merged.put(setting.key(), setting);
-        if (before != null && before.origin().equals(setting.origin())) {
+        if (before != null && before.source().equals(setting.source())) {
             problems.add("%s and %s are the same key; keep one (%s)"
                     .formatted(before.typed(), setting.typed(), setting.origin()));
         }

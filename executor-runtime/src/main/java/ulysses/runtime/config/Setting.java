@@ -19,6 +19,11 @@ record Setting(String typed, JsonNode value, String origin) {
         return name.replace('-', '_');
     }
 
+    /** The origin without the line. */
+    String source() {
+        return origin.replaceFirst(", line [0-9]+$", "");
+    }
+
     /** The value in one line. */
     String shown() {
         return shown(value);
