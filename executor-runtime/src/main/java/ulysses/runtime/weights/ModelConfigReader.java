@@ -13,7 +13,7 @@ import ulysses.runtime.weights.ModelSpec.Family;
 
 /** Turns one config.json into a {@link ModelSpec}, collecting every reason why it can't be used. */
 final class ModelConfigReader {
-    private static final JsonMapper JSON = JsonMapper.builder()
+    static final JsonMapper JSON = JsonMapper.builder()
             .enable(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS)
             .build();
 

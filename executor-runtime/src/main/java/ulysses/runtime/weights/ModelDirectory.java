@@ -75,6 +75,14 @@ public final class ModelDirectory {
         return configJson;
     }
 
+    /**
+     * The text of config.json for weights of {@code type} that were trained as {@code spec}: all fields of the original stay, but
+     * for the type and for the rotary scaling where that was changed.
+     */
+    public String configFor(ModelSpec trained, DataType type) {
+        return ModelConfigWriter.write(configJson, trained, type);
+    }
+
     /** Opens the weights, checked against config.json. */
     public WeightIndex weights() {
         WeightIndex index = WeightIndex.open(folder);

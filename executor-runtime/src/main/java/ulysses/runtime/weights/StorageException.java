@@ -1,5 +1,7 @@
 package ulysses.runtime.weights;
 
+import org.jspecify.annotations.Nullable;
+
 /** A file system could not do what was asked, or holds something damaged; the message says what, where and what to do. */
 public class StorageException extends RuntimeException {
     private static final long serialVersionUID = 1L;
@@ -8,7 +10,7 @@ public class StorageException extends RuntimeException {
         super(message);
     }
 
-    public StorageException(String message, Throwable cause) {
+    public StorageException(String message, @Nullable Throwable cause) {
         super(message, cause);
     }
 }

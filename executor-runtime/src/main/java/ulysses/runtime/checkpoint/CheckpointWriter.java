@@ -1,0 +1,134 @@
+package ulysses.runtime.checkpoint;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.OptionalLong;
+import java.util.TreeMap;
+import ulysses.runtime.mesh.RankMesh;
+import ulysses.runtime.weights.DataType;
+import ulysses.runtime.weights.Folder;
+import ulysses.runtime.weights.ModelDirectory;
+import ulysses.runtime.weights.ModelSpec;
+import ulysses.runtime.weights.SafetensorsFile;
+import ulysses.runtime.weights.StorageException;
+import ulysses.runtime.weights.TensorData;
+import ulysses.runtime.weights.WeightIndex;
+import ulysses.runtime.weights.WrittenFile;
+
+/**
+ * Writes the checkpoints of one attempt: every rank its tensors, then rank 0 all the rest and the manifest. Blocks its caller; makes
+ * no thread. Throws {@link StorageException} when the file system can't.
+ */
+public final class CheckpointWriter {
+    static final String TRAINER_STATE = "trainer_state.json";
+
+    private final CheckpointStore store;
+    private final int attempt;
+    private final String attemptFolder;
+    private final RankMesh mesh;
+
+    /**
+     * A writer for this attempt.
+     *
+     * @param attempt number of the attempt, from 1
+     * @param runId tells this run's attempts from those of other runs in the same folder
+     * @param mesh all ranks
+     */
+    public CheckpointWriter(CheckpointStore store, int attempt, String runId, RankMesh mesh) {
+        this.store = store;
+        this.attempt = attempt;
+        this.attemptFolder = CheckpointStore.attemptFolder(attempt, runId);
+        this.mesh = mesh;
+    }
+
+    /**
+     * Writes the tensors of one rank; called by every rank, in any order. Together the ranks write every weight exactly once.
+     *
+     * @param model whole weights under their Hugging Face names
+     * @param optimizer states named by {@link StateTensor}
+     * @return what was written, for {@link #commit}
+     */
+    public List<WrittenFile> writeRank(long step, int rank, List<TensorData> model, List<TensorData> optimizer) {
+        List<WrittenFile> files = new ArrayList<>();
+        write(step, rank, "model", model, files);
+        write(step, rank, "optimizer", optimizer, files);
+        return files;
+    }
+
+    private void write(long step, int rank, String kind, List<TensorData> tensors, List<WrittenFile> files) {
+        if (!tensors.isEmpty()) {
+            String name = "%s-rank%05d-of-%05d.safetensors".formatted(kind, rank, mesh.worldSize());
+            Folder folder = store.folder(step).folder(attemptFolder);
+            files.add(SafetensorsFile.write(folder, name, tensors).in(attemptFolder));
+        }
+    }
+
+    /**
+     * Makes the checkpoint complete; called by rank 0 after every rank has written. The folder is then also a model folder that
+     * transformers loads.
+     *
+     * @param files what all ranks wrote
+     * @param state where the run stands
+     * @param trainerStateJson {@code trainer_state.json}
+     * @param source the model that training started from
+     * @param spec the model as it is trained
+     */
+    public Checkpoint commit(
+            List<WrittenFile> files, TrainState state, String trainerStateJson, ModelDirectory source, ModelSpec spec) {
+        Folder folder = store.folder(state.step());
+        store.refuseCommitted(state.step(), attemptFolder);
+        checkPresent(folder, files);
+        byte[] trainerState = trainerStateJson.getBytes(StandardCharsets.UTF_8);
+        List<WrittenFile> all = new ArrayList<>(files);
+        all.add(folder.folder(attemptFolder).write(TRAINER_STATE, trainerState).in(attemptFolder));
+        writeModelFiles(folder, files, source, spec);
+        folder.write(TRAINER_STATE, trainerState);
+        return store.commit(new CheckpointManifest(attempt, attemptFolder, mesh, all, state));
+    }
+
+    private static void checkPresent(Folder folder, List<WrittenFile> files) {
+        for (WrittenFile file : files) {
+            OptionalLong length = folder.length(file.name());
+            if (length.isEmpty() || length.getAsLong() != file.length()) {
+                throw new StorageException(
+                        "%s should have %d bytes but has %s; check that all ranks see the same file system"
+                                .formatted(
+                                        folder.path(file.name()),
+                                        file.length(),
+                                        length.isEmpty() ? "none" : length.getAsLong()));
+            }
+        }
+    }
+
+    /** INVARIANT: the index names every weight once; two ranks that wrote the same one is a mistake of theirs. */
+    private static void writeModelFiles(Folder folder, List<WrittenFile> files, ModelDirectory source, ModelSpec spec) {
+        Map<String, String> weightMap = new TreeMap<>();
+        long bytes = 0;
+        DataType type = DataType.F32;
+        for (WrittenFile file : files) {
+            try (SafetensorsFile tensors = SafetensorsFile.open(folder, file.name())) {
+                for (SafetensorsFile.TensorInfo tensor : tensors.tensors().values()) {
+                    if (!StateTensor.parse(tensor.name()).state().equals(StateTensor.MODEL)) {
+                        continue;
+                    }
+                    if (weightMap.put(tensor.name(), file.name()) != null) {
+                        throw new IllegalArgumentException("two ranks wrote the weight " + tensor.name());
+                    }
+                    bytes += tensor.byteLength();
+                    type = tensor.type();
+                }
+            }
+        }
+        ObjectNode index = new ObjectMapper().createObjectNode();
+        index.putObject("metadata").put("total_size", bytes);
+        ObjectNode map = index.putObject("weight_map");
+        weightMap.forEach(map::put);
+        folder.write(ModelDirectory.CONFIG, source.configFor(spec, type).getBytes(StandardCharsets.UTF_8));
+        source.copyCompanionsTo(folder);
+        folder.write(WeightIndex.INDEX_FILE, (index.toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8));
+    }
+}
