@@ -1,0 +1,96 @@
+package ulysses.runtime.data;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+
+/**
+ * Rows that one sequence-parallel group forwards at once, as one stream of S tokens: the documents of all rows behind each other
+ * (padding behind a row's last document is dropped), then a padding document that makes S divisible. The shift of labels is done
+ * here, on the whole stream, before it is cut (numerics.md, rules 1 to 3).
+ *
+ * @param ids token ids [S]
+ * @param targets the id that position t predicts, or {@link PackedRow#IGNORE_INDEX} [S]: the label of t + 1 in the same document
+ * @param positions place in its own document [S]
+ * @param documentEnds 0 and the end of each document, the padding document included; the last is S (what kernels call cu_seqlens)
+ * @param trainedTokens targets that count
+ * @param tokens tokens without padding
+ */
+@SuppressWarnings("ArrayRecordComponent") // handed to native code as they are; compared nowhere
+public record MicroBatch(
+        int[] ids, int[] targets, int[] positions, int[] documentEnds, long trainedTokens, long tokens) {
+
+    /** Id of padding tokens: any valid one, since nothing attends to them and their targets don't count. */
+    private static final int PADDING_ID = 0;
+
+    /** One rank's part [s], s = S/P. */
+    @SuppressWarnings("ArrayRecordComponent") // as above
+    public record Slice(int[] ids, int[] targets, int[] positions) {}
+
+    /**
+     * Puts rows into one stream.
+     *
+     * @param rows may be empty: the stream is then padding only
+     * @param multiple S is a multiple of this and at least this
+     */
+    public static MicroBatch of(List<PackedRow> rows, int multiple) {
+        if (multiple < 1) {
+            throw new IllegalArgumentException("length multiple %d; it is at least 1".formatted(multiple));
+        }
+        List<Integer> lengths = new ArrayList<>();
+        rows.forEach(row -> Arrays.stream(row.documentLengths()).forEach(lengths::add));
+        long tokens = rows.stream().mapToLong(PackedRow::tokens).sum();
+        int padded = Math.toIntExact(Math.max((tokens + multiple - 1) / multiple, 1) * multiple);
+        if (padded > tokens) {
+            lengths.add((int) (padded - tokens));
+        }
+        int[] ids = new int[padded];
+        int[] labels = new int[padded];
+        Arrays.fill(ids, PADDING_ID);
+        Arrays.fill(labels, PackedRow.IGNORE_INDEX);
+        int start = 0;
+        for (PackedRow row : rows) {
+            System.arraycopy(row.ids(), 0, ids, start, row.tokens());
+            System.arraycopy(row.labels(), 0, labels, start, row.tokens());
+            start += row.tokens();
+        }
+        return cut(ids, labels, lengths, tokens);
+    }
+
+    private static MicroBatch cut(int[] ids, int[] labels, List<Integer> lengths, long tokens) {
+        int[] targets = new int[ids.length];
+        int[] positions = new int[ids.length];
+        int[] ends = new int[lengths.size() + 1];
+        long trained = 0;
+        for (int document = 0; document < lengths.size(); document++) {
+            int start = ends[document];
+            int end = start + lengths.get(document);
+            ends[document + 1] = end;
+            for (int t = start; t < end; t++) {
+                positions[t] = t - start;
+                targets[t] = t + 1 < end ? labels[t + 1] : PackedRow.IGNORE_INDEX;
+                trained += targets[t] == PackedRow.IGNORE_INDEX ? 0 : 1;
+            }
+        }
+        return new MicroBatch(ids, targets, positions, ends, trained, tokens);
+    }
+
+    /** Length of the stream, S. */
+    public int length() {
+        return ids.length;
+    }
+
+    /** The part of sequence-parallel rank {@code rank} out of {@code groupSize}. */
+    public Slice slice(int rank, int groupSize) {
+        if (rank < 0 || rank >= groupSize || length() % groupSize != 0) {
+            throw new IllegalArgumentException(
+                    "no part %d of %d of a stream of %d tokens".formatted(rank, groupSize, length()));
+        }
+        int part = length() / groupSize;
+        int from = rank * part;
+        return new Slice(
+                Arrays.copyOfRange(ids, from, from + part),
+                Arrays.copyOfRange(targets, from, from + part),
+                Arrays.copyOfRange(positions, from, from + part));
+    }
+}

@@ -1,0 +1,128 @@
+package ulysses.runtime.data;
+
+import java.io.Closeable;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Objects;
+import java.util.Set;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
+import ulysses.runtime.data.ArrowStream.Batch;
+
+/**
+ * One file of packed rows on local disk, read row by row: an Arrow IPC stream with integer list columns {@code input_ids} and
+ * {@code labels}, and {@code seq_lengths}, {@code position_ids} or {@code attention_mask} where rows hold several documents. Ours
+ * come from {@link PackedShardWriter}; those of {@code datasets.save_to_disk} are read as well. Opening reads metadata only. Safe
+ * for use by several threads.
+ */
+public final class PackedShard implements Closeable {
+    static final String INPUT_IDS = "input_ids";
+    static final String LABELS = "labels";
+    static final String SEQ_LENGTHS = "seq_lengths";
+    private static final String POSITION_IDS = "position_ids";
+    private static final String ATTENTION_MASK = "attention_mask";
+    private static final Set<String> COLUMNS = Set.of(INPUT_IDS, LABELS, SEQ_LENGTHS, POSITION_IDS, ATTENTION_MASK);
+
+    private final DataFile file;
+    private final List<Batch> batches;
+    private final long[] batchStarts;
+    private final long rows;
+
+    private PackedShard(DataFile file, List<Batch> batches) {
+        this.file = file;
+        this.batches = batches;
+        this.batchStarts = batches.stream().mapToLong(Batch::firstRow).toArray();
+        this.rows = batches.stream().mapToLong(Batch::rows).sum();
+    }
+
+    /**
+     * Opens {@code path} and checks its structure.
+     *
+     * @throws DataException if it is damaged, cut short or no file of packed rows
+     */
+    public static PackedShard open(Path path) throws IOException {
+        DataFile file = DataFile.open(path);
+        try {
+            ArrowStream stream = ArrowStream.index(file, COLUMNS);
+            requireColumn(file, stream, INPUT_IDS);
+            requireColumn(file, stream, LABELS);
+            return new PackedShard(file, stream.batches());
+        } catch (IOException | RuntimeException e) {
+            file.close();
+            throw e;
+        }
+    }
+
+    private static void requireColumn(DataFile file, ArrowStream stream, String name) {
+        if (!stream.integerLists().contains(name)) {
+            throw file.unsupported(
+                    "it needs a column %s of integer lists; its columns are %s".formatted(name, stream.columns()));
+        }
+    }
+
+    /** Number of rows. */
+    public long rows() {
+        return rows;
+    }
+
+    /**
+     * Reads row {@code index}, counted from 0 in this file.
+     *
+     * @throws DataException if its bytes can't be a row
+     */
+    public PackedRow row(long index) throws IOException {
+        if (index < 0 || index >= rows) {
+            throw new IndexOutOfBoundsException("row %d of %s, which has %d".formatted(index, file, rows));
+        }
+        int found = Arrays.binarySearch(batchStarts, index);
+        Batch batch = batches.get(found >= 0 ? found : -found - 2);
+        int row = (int) (index - batch.firstRow());
+        int[] ids = column(batch, INPUT_IDS).read(file, row);
+        int[] labels = column(batch, LABELS).read(file, row);
+        try {
+            checkValues(ids, labels);
+            return DocumentBoundaries.row(
+                    ids,
+                    labels,
+                    optional(batch, SEQ_LENGTHS, row),
+                    optional(batch, POSITION_IDS, row),
+                    optional(batch, ATTENTION_MASK, row));
+        } catch (IllegalArgumentException e) {
+            throw new DataException("row %d of %s can't be used: %s".formatted(index, file, e.getMessage()), e);
+        }
+    }
+
+    private static ArrowColumn column(Batch batch, String name) {
+        return Objects.requireNonNull(batch.lists().get(name), name);
+    }
+
+    private int @Nullable [] optional(Batch batch, String name, int row) throws IOException {
+        ArrowColumn column = batch.lists().get(name);
+        return column == null ? null : column.read(file, row);
+    }
+
+    private static void checkValues(int[] ids, int[] labels) {
+        IntStream.of(ids).filter(id -> id < 0).findFirst().ifPresent(id -> {
+            throw new IllegalArgumentException("token id " + id + "; ids are 0 or more");
+        });
+        IntStream.of(labels)
+                .filter(label -> label < 0 && label != PackedRow.IGNORE_INDEX)
+                .findFirst()
+                .ifPresent(label -> {
+                    throw new IllegalArgumentException(
+                            "label %d; labels are 0 or more, or %d".formatted(label, PackedRow.IGNORE_INDEX));
+                });
+    }
+
+    @Override
+    public void close() throws IOException {
+        file.close();
+    }
+
+    @Override
+    public String toString() {
+        return file.toString();
+    }
+}
