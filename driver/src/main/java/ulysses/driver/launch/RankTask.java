@@ -25,6 +25,7 @@ import ulysses.driver.launch.DeviceAssignment.Placement;
 import ulysses.driver.launch.DeviceAssignment.Seat;
 import ulysses.runtime.config.ParallelConfig.Device;
 import ulysses.runtime.mesh.RankAssignment;
+import ulysses.runtime.mesh.RankEvent;
 
 /**
  * One barrier task: starts its rank process at once, so that JVM and native libraries come up while the tasks meet, agrees with the
@@ -150,6 +151,7 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
                     .orElseThrow();
             link.send(new RankReport.Seated(mine.rank(), child.processId()));
             if (mine.rank() == 0) {
+                warnOfGroupsAcrossHosts(places);
                 child.assign(assignment(0, new Rendezvous.Store(host.address(), 0), directory));
                 rendezvous.publish(new Rendezvous.Store(host.address(), storePort(child)));
             } else {
@@ -157,6 +159,17 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
                 child.assign(assignment(mine.rank(), store, directory));
             }
             return mine.rank();
+        }
+
+        private void warnOfGroupsAcrossHosts(List<Placement> places) {
+            int group = shared.mesh().sequenceParallelSize();
+            int across = DeviceAssignment.groupsAcrossHosts(places, group);
+            if (across > 0) {
+                String text =
+                        "%d of %d sequence-parallel groups span hosts, and every attention layer waits for their network; give each host a multiple of sequence_parallel_size %d ranks"
+                                .formatted(across, shared.mesh().dataParallelSize(), group);
+                link.send(new RankReport.Happened(new RankEvent.Warning(0, text)));
+            }
         }
 
         private int storePort(RankProcess child) throws InterruptedException {
