@@ -21,7 +21,7 @@ public final class DatasetRows {
      */
     public static JavaRDD<SourceRow> read(
             JavaSparkContext spark, DatasetRegistry registry, List<String> names, TrainingConfig.Data data, long seed) {
-        registry.requireUsable(names);
+        names.forEach(registry::entry);
         return spark.emptyRDD();
     }
 }

@@ -1,37 +1,167 @@
 package ulysses.driver.packing;
 
 import java.io.Serializable;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
 import ulysses.driver.dataset.Example;
+import ulysses.driver.tokenizer.ChatEncoder;
+import ulysses.driver.tokenizer.ChatEncoder.EarlierThoughts;
+import ulysses.driver.tokenizer.ChatEncoder.Turn;
+import ulysses.driver.tokenizer.ChatTemplate;
+import ulysses.driver.tokenizer.SpecialTokens;
 import ulysses.driver.tokenizer.Tokenizer;
 import ulysses.runtime.config.TrainingConfig;
+import ulysses.runtime.config.TuningConfig;
+import ulysses.runtime.data.PackedRow;
 
-/** Turns examples into token ids and labels, for stages pt and sft. Serializable; used by all tasks at once. */
+/**
+ * Turns examples into token ids and labels, for stages pt and sft, as LLaMA-Factory 0.9.5 does it. Serializable; one encoder serves
+ * all threads of a JVM.
+ */
 public final class ExampleEncoder implements Serializable {
     private static final long serialVersionUID = 1L;
 
+    private final EncodingRules rules;
+    private final ChatEncoder chat;
     private final Tokenizer tokenizer;
+    private final String textEnd;
 
-    private ExampleEncoder(Tokenizer tokenizer) {
-        this.tokenizer = tokenizer;
+    /**
+     * An encoder for the rules of a run.
+     *
+     * @throws IllegalArgumentException for an unknown template, a tokenizer that lacks its tokens, or rules that exclude each other
+     */
+    public ExampleEncoder(EncodingRules rules, Tokenizer tokenizer) {
+        ChatTemplate template = ChatTemplate.named(template(rules));
+        if (rules.trainsOnPrompt() && template.efficientEos()) {
+            throw new IllegalArgumentException(
+                    "train_on_prompt does not work with template %s; set train_on_prompt: false or use another template"
+                            .formatted(template.name()));
+        }
+        if (rules.trainsOnPrompt() && rules.masksHistory()) {
+            throw new IllegalArgumentException(
+                    "train_on_prompt and mask_history exclude each other; set one of them to false");
+        }
+        this.rules = rules;
+        this.chat = new ChatEncoder(
+                template, rules.splitsSpecialTokens() ? tokenizer.spellingOutSpecialTokens() : tokenizer, rules.chat());
+        this.tokenizer = chat.tokenizer();
+        this.textEnd = template.name().equals("llama3")
+                ? "<|end_of_text|>"
+                : specialTokens().eosToken();
     }
 
-    /** An encoder for a run; refuses an unknown template and a tokenizer that lacks the template's tokens. */
+    /** Pretraining needs no template; without one it takes the tokenizer's end token, as template empty does. */
+    private static @org.jspecify.annotations.Nullable String template(EncodingRules rules) {
+        return rules.template() == null && rules.stage() == TuningConfig.Stage.PT ? "empty" : rules.template();
+    }
+
+    /** An encoder for a run. */
     public static ExampleEncoder of(TrainingConfig config, Tokenizer tokenizer) {
-        return new ExampleEncoder(tokenizer);
+        return new ExampleEncoder(EncodingRules.of(config), tokenizer);
     }
 
-    /** Token ids and labels of one example. */
-    public Encoded encode(Example example) {
-        return new Encoded.Dropped("not encoded yet with " + tokenizer.fingerprint());
+    /** Begin, end and padding after the template changed them. */
+    public SpecialTokens specialTokens() {
+        return chat.specialTokens();
     }
 
-    /** Fills rows up: the tokenizer's pad token, or the end token after the template changed it. */
+    /** Fills rows up: the tokenizer's padding, or the end token after the template changed it. */
     public int padId() {
-        return 0;
+        return specialTokens().pad();
     }
 
     /** The end token after the template changed it. */
     public int eosId() {
-        return 0;
+        return specialTokens().eos().orElseThrow();
+    }
+
+    /**
+     * Token ids and labels of one example.
+     *
+     * @throws ulysses.runtime.data.DataException for tools or calls that are not valid JSON; the caller knows which row it is
+     */
+    public Encoded encode(Example example) {
+        if (example instanceof Example.Unusable unusable) {
+            return new Encoded.Dropped(unusable.reason());
+        }
+        return switch (rules.stage()) {
+            case PT -> encodeText(example);
+            case SFT ->
+                example instanceof Example.Conversation conversation
+                        ? encodeConversation(conversation)
+                        : new Encoded.Dropped("no answer");
+        };
+    }
+
+    /** The text is encoded with its end as one string. A label that equals the padding does not count, as the collator has it. */
+    private Encoded encodeText(Example example) {
+        String text = example instanceof Example.PlainText plain ? plain.text() : firstMessage(example);
+        String begin =
+                rules.cutsTexts() && tokenizer.addsBos() ? tokenizer.bosToken().orElse("") : "";
+        int[] all = tokenizer.encode(begin + text + textEnd);
+        int[] ids =
+                rules.cutsTexts() && all.length > rules.cutoffLength() ? Arrays.copyOf(all, rules.cutoffLength()) : all;
+        int[] labels = ids.clone();
+        for (int t = 0; t < labels.length; t++) {
+            if (labels[t] == padId()) {
+                labels[t] = PackedRow.IGNORE_INDEX;
+            }
+        }
+        return new EncodedExample(ids, labels, ids.length < all.length, all.length);
+    }
+
+    private static String firstMessage(Example example) {
+        List<Example.Message> messages = example instanceof Example.Preference preference
+                ? preference.prompt()
+                : ((Example.Conversation) example).messages();
+        return messages.get(0).content();
+    }
+
+    /** Turn by turn with what is left of cutoff_len; from the last turn backwards with mask_history. */
+    private Encoded encodeConversation(Example.Conversation conversation) {
+        EarlierThoughts earlier =
+                rules.masksHistory() && !chat.preservesThinking() ? EarlierThoughts.REMOVED : EarlierThoughts.KEPT;
+        List<Turn> turns = new java.util.ArrayList<>(
+                chat.turns(conversation.messages(), conversation.system(), conversation.tools(), earlier));
+        int end = chat.efficientEos() ? 1 : 0;
+        int original = end;
+        for (Turn turn : turns) {
+            original += turn.source().length + turn.target().length;
+        }
+        if (rules.masksHistory()) {
+            Collections.reverse(turns);
+        }
+        TurnBuffer buffer = new TurnBuffer();
+        int total = end;
+        for (int i = 0; i < turns.size() && total < rules.cutoffLength(); i++) {
+            Turn turn = turns.get(i);
+            TurnLengths lengths =
+                    TurnLengths.of(turn.source().length, turn.target().length, rules.cutoffLength() - total);
+            total += lengths.source() + lengths.target();
+            buffer.add(labelled(turn, lengths, i));
+        }
+        if (rules.masksHistory()) {
+            buffer.reverse();
+        }
+        return buffer.join(chat.efficientEos() ? new int[] {eosId()} : new int[0], original);
+    }
+
+    private TurnBuffer.Piece labelled(Turn turn, TurnLengths lengths, int order) {
+        int[] ids = new int[lengths.source() + lengths.target()];
+        System.arraycopy(turn.source(), 0, ids, 0, lengths.source());
+        System.arraycopy(turn.target(), 0, ids, lengths.source(), lengths.target());
+        int[] labels = ids.clone();
+        if (!rules.trainsOnPrompt()) {
+            Arrays.fill(labels, 0, lengths.source(), PackedRow.IGNORE_INDEX);
+            if (chat.efficientEos() && order > 0 && lengths.source() > 0) {
+                labels[0] = eosId();
+            }
+        }
+        if (rules.masksHistory() && order > 0) {
+            Arrays.fill(labels, lengths.source(), labels.length, PackedRow.IGNORE_INDEX);
+        }
+        return new TurnBuffer.Piece(ids, labels);
     }
 }
