@@ -93,9 +93,9 @@ final class ConfigReading {
                     .nearest(setting.key())
                     .map(near -> "did you mean " + near + "?")
                     .orElse("remove it, or see conf/README.md for all keys");
-            String problem = setting.problem("is set, but there is no such key; " + advice);
-            problems.add(problem);
-            reports.add(new KeyReport(setting.typed(), setting.shown(), Verdict.UNKNOWN, problem));
+            problems.add(setting.problem("is set, but there is no such key; " + advice));
+            reports.add(new KeyReport(
+                    setting.typed(), setting.shown(), Verdict.UNKNOWN, "there is no such key; " + advice));
             return;
         }
         ConfigKey key = found.get();
