@@ -2,6 +2,7 @@ package ulysses.driver.launch;
 
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
 import java.util.function.BooleanSupplier;
 import org.apache.spark.SparkConf;
 import org.apache.spark.api.java.JavaSparkContext;
@@ -14,15 +15,21 @@ final class LocalCluster implements AutoCloseable {
         this.spark = spark;
     }
 
+    /** Two executors of one slot. */
     static LocalCluster start() {
+        return start(new EmbeddedCluster(2, 1, 512), Map.of());
+    }
+
+    static LocalCluster start(EmbeddedCluster size, Map<String, String> more) {
         SparkConf conf = new SparkConf(false).setAppName("launch tests");
-        new EmbeddedCluster(2, 1, 512)
-                .prepare(System.getenv("SPARK_HOME"), System.getProperty("java.class.path"))
+        size.prepare(System.getenv("SPARK_HOME"), System.getProperty("java.class.path"))
                 .forEach(conf::set);
         conf.set("spark.ui.enabled", "false");
+        conf.set("spark.executor.memory", "512m");
         conf.set("spark.executor.extraJavaOptions", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1");
         conf.set("spark.ulysses.rank.memory", "64m");
         conf.set("spark.ulysses.rank.extraJavaOptions", "-XX:TieredStopAtLevel=1 -Xshare:auto");
+        more.forEach(conf::set);
         return new LocalCluster(new JavaSparkContext(conf));
     }
 

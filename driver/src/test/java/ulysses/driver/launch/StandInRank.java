@@ -16,6 +16,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
+import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.mesh.RankAssignment;
 import ulysses.runtime.mesh.RankEvent;
 
@@ -65,6 +66,9 @@ final class StandInRank {
     private void connect() throws IOException {
         emit(new RankEvent.Phase(me.rank(), "connect", 0));
         System.err.println("rank " + me.rank() + " of " + me.mesh().worldSize() + " connects");
+        if (me.config().parallel().device() == ParallelConfig.Device.CUDA) {
+            emit(new RankEvent.Warning(me.rank(), "sees GPU " + System.getenv("CUDA_VISIBLE_DEVICES")));
+        }
         if (me.rank() > 0) {
             peers.add(new Socket(me.storeHost(), me.storePort()));
             return;
