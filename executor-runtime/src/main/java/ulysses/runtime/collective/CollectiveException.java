@@ -11,4 +11,9 @@ public final class CollectiveException extends RuntimeException {
     CollectiveException(String message, Throwable cause) {
         super(message, cause);
     }
+
+    /** What {@code e} says without the C++ stack that native messages carry. */
+    static String firstLine(RuntimeException e) {
+        return String.valueOf(e.getMessage()).lines().findFirst().orElse("no message");
+    }
 }

@@ -77,7 +77,8 @@ final class GroupChecks {
     }
 
     private static void sameType(Collectives group, Operation operation, Tensor a, Tensor b) {
-        if (a.scalar_type() != b.scalar_type()) {
+        // Enums from native calls are new objects: only their values compare.
+        if (a.scalar_type().value != b.scalar_type().value) {
             throw refuse(group, operation, "dtypes differ: %s and %s".formatted(a.scalar_type(), b.scalar_type()));
         }
     }
