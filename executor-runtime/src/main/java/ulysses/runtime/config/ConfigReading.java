@@ -128,8 +128,8 @@ final class ConfigReading {
     }
 
     private void addDeepSpeed(Configuration hadoop) {
-        Optional<Setting> setting =
-                settings.given("deepspeed").filter(given -> !given.value().isNull());
+        Optional<Setting> setting = settings.given("deepspeed")
+                .filter(given -> !given.value().isNull() && !given.shown().equals("''"));
         if (setting.isEmpty()) {
             return;
         }

@@ -203,7 +203,8 @@ final class ConfigRules {
             String use = below == 0 ? String.valueOf(group) : below + " or " + (below + group);
             problem("num_ranks", "is not divisible by sequence_parallel_size %d; use %s".formatted(group, use));
         }
-        int length = settings.sound("cutoff_len") ? settings.integer("cutoff_len") : 0;
+        boolean prepares = settings.sound("cutoff_len") && !settings.isGiven("tokenized_path");
+        int length = prepares ? settings.integer("cutoff_len") : 0;
         if (length % group != 0) {
             int above = (length / group + 1) * group;
             problem("cutoff_len", "is not divisible by sequence_parallel_size %d; use %d".formatted(group, above));

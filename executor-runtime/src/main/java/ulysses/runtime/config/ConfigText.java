@@ -24,6 +24,9 @@ final class ConfigText {
     static String read(String path, Configuration hadoop) {
         try {
             Path local = Path.of(path);
+            if (!path.contains(":") && Files.isDirectory(local)) {
+                throw new ConfigException(path, List.of(path + " is a folder; name a file in it"));
+            }
             if (!path.contains(":") && Files.isRegularFile(local)) {
                 return Files.readString(local);
             }

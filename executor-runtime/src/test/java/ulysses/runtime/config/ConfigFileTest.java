@@ -189,6 +189,14 @@ class ConfigFileTest {
     }
 
     @Test
+    void preparedRowsNeedNoCutoffThatDivides() {
+        String lines = "sequence_parallel_size: 3\ntokenized_path: prepared\n";
+
+        assertThat(load(SMALLEST + lines).config().parallel().sequenceParallelSize())
+                .isEqualTo(3);
+    }
+
+    @Test
     void resumeIsAFolderOrASwitch() {
         assertThat(load(SMALLEST + "resume_from_checkpoint: null")
                         .config()
