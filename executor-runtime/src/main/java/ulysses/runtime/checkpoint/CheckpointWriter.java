@@ -1,7 +1,5 @@
 package ulysses.runtime.checkpoint;
 
-import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
@@ -123,12 +121,9 @@ public final class CheckpointWriter {
                 }
             }
         }
-        ObjectNode index = new ObjectMapper().createObjectNode();
-        index.putObject("metadata").put("total_size", bytes);
-        ObjectNode map = index.putObject("weight_map");
-        weightMap.forEach(map::put);
         folder.write(ModelDirectory.CONFIG, source.configFor(spec, type).getBytes(StandardCharsets.UTF_8));
         source.copyCompanionsTo(folder);
-        folder.write(WeightIndex.INDEX_FILE, (index.toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8));
+        folder.write(
+                WeightIndex.INDEX_FILE, WeightIndex.toJson(weightMap, bytes).getBytes(StandardCharsets.UTF_8));
     }
 }

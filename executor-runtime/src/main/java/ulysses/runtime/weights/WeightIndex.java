@@ -3,6 +3,7 @@ package ulysses.runtime.weights;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -113,6 +114,15 @@ public final class WeightIndex implements AutoCloseable {
         SafetensorsFile file = SafetensorsFile.open(folder, name);
         files.add(file);
         return file;
+    }
+
+    /** The text of {@link #INDEX_FILE}: which file holds which tensor, and the bytes of all tensors. */
+    public static String toJson(Map<String, String> weightMap, long totalBytes) {
+        ObjectNode index = new ObjectMapper().createObjectNode();
+        index.putObject("metadata").put("total_size", totalBytes);
+        ObjectNode map = index.putObject("weight_map");
+        new TreeMap<>(weightMap).forEach(map::put);
+        return index.toPrettyString() + "\n";
     }
 
     /** Names of all tensors, sorted. */
