@@ -1,0 +1,94 @@
+package ulysses.runtime.attention;
+
+import java.util.List;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import ulysses.runtime.attention.HeadSequenceExchange.Qkv;
+import ulysses.runtime.collective.Collectives;
+import ulysses.runtime.memory.TensorScope;
+
+/**
+ * Attention over a sequence that is split over the ranks of a group: exchange, core attention, exchange (DeepSpeed-Ulysses,
+ * arXiv:2309.14509, section 3). Collective: all ranks of the group call the same methods in the same order.
+ */
+public final class UlyssesAttention {
+
+    private final HeadSequenceExchange exchange;
+    private final CoreAttention core;
+    private final LocalHeads localHeads;
+
+    /** {@code core} over {@code heads} split over {@code group}. */
+    public UlyssesAttention(HeadLayout heads, CoreAttention core, Collectives group) {
+        this.exchange = new HeadSequenceExchange(heads, group);
+        this.core = core;
+        this.localHeads =
+                new LocalHeads(heads.isGrouped(group.rank()), heads.kvOfQueries(group.rank()), heads.kvs(group.rank()));
+    }
+
+    /** Output of this rank's part, and what backward needs of the core attention over all parts. */
+    public record Forward(Tensor output, CoreAttention.Output core) {}
+
+    /** q [s,N,H], k and v [s,K,H] to [s,N,H]; everything in the result belongs to the caller's scope. */
+    public Forward forward(Qkv local, SequenceLayout layout) {
+        try (TensorScope scope = TensorScope.open()) {
+            Qkv global = localHeads.spread(exchange.scatterHeads(local)); // [S,n,H], [S,k,H]
+            CoreAttention.Output result = core.forward(global, layout); // [S,n,H]
+            Tensor output = exchange.gatherOutputHeads(result.out()); // [s,N,H]
+            scope.keep(result.out());
+            scope.keep(result.logsumexp());
+            return new Forward(scope.keep(output), result);
+        }
+    }
+
+    /** The output of {@link #forward} once more from what was kept of it, [s,N,H]; belongs to the caller's scope. */
+    public Tensor outputAgain(CoreAttention.Output core) {
+        return exchange.gatherOutputHeads(core.out());
+    }
+
+    /**
+     * Gradients of q, k and v of this rank's part from that of the output, [s,N,H]; {@code local} is what forward was given. The
+     * result belongs to the caller's scope.
+     */
+    public Qkv backward(Tensor dOutput, Qkv local, CoreAttention.Output output, SequenceLayout layout) {
+        try (TensorScope scope = TensorScope.open()) {
+            Qkv global = localHeads.spread(exchange.scatterHeads(local)); // [S,n,H], [S,k,H]
+            Tensor dOut = exchange.scatterOutputGradient(dOutput); // [S,n,H]
+            Qkv gradients = localHeads.gather(core.backward(dOut, global, output, layout));
+            Qkv result = exchange.gatherHeadGradients(gradients); // [s,N,H], [s,K,H]
+            return new Qkv(scope.keep(result.q()), scope.keep(result.k()), scope.keep(result.v()));
+        }
+    }
+
+    /**
+     * Kernels expect local query head j to read local kv head j * k / n. Where a rank's heads cut a group unevenly, each query head
+     * gets its own copy of its kv head and the gradients of the copies are summed.
+     */
+    private record LocalHeads(boolean grouped, List<Integer> kvOfQueries, int kvs) {
+
+        Qkv spread(Qkv global) {
+            if (grouped) {
+                return global;
+            }
+            Tensor index = index();
+            return new Qkv(
+                    global.q(), global.k().index_select(1, index), global.v().index_select(1, index));
+        }
+
+        Qkv gather(Qkv gradients) {
+            if (grouped) {
+                return gradients;
+            }
+            return new Qkv(gradients.q(), summed(gradients.k()), summed(gradients.v()));
+        }
+
+        private Tensor summed(Tensor copies) {
+            long[] shape = {copies.size(0), kvs, copies.size(2)};
+            return torch.zeros(shape, copies.options()).index_add_(1, index(), copies); // [S,k,H]
+        }
+
+        private Tensor index() {
+            return torch.tensor(
+                    kvOfQueries.stream().mapToLong(Integer::longValue).toArray());
+        }
+    }
+}
