@@ -1,0 +1,205 @@
+package ulysses.runtime.model;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Supplier;
+import org.bytedeco.pytorch.Tensor;
+import ulysses.runtime.attention.CoreAttention;
+import ulysses.runtime.attention.HeadSequenceExchange.Qkv;
+import ulysses.runtime.attention.SequenceLayout;
+import ulysses.runtime.attention.UlyssesAttention;
+import ulysses.runtime.memory.TensorScope;
+import ulysses.runtime.model.RotaryEmbedding.Rotation;
+import ulysses.runtime.segment.LocalSegment;
+import ulysses.runtime.segment.LocalSegment.Graph;
+import ulysses.runtime.segment.Parameter;
+import ulysses.runtime.segment.Segment;
+import ulysses.runtime.weights.ModelSpec;
+
+/**
+ * One decoder layer: norm, attention, residual, norm, MLP, residual. Its two local parts, up to q, k, v and from attention's output
+ * on, run under autograd; attention between them has its own backward.
+ */
+final class DecoderLayer {
+
+    private final ModelSpec spec;
+    private final UlyssesAttention attention;
+    private final boolean checkpointing;
+    private final RmsNorm inputNorm;
+    private final Linear queries;
+    private final Linear keys;
+    private final Linear values;
+    private final List<RmsNorm> queryKeyNorms;
+    private final Linear outputs;
+    private final RmsNorm middleNorm;
+    private final GatedMlp mlp;
+
+    /** Layer {@code index} of a model; {@code checkpointing} runs the local parts again in backward instead of keeping them. */
+    DecoderLayer(ModelSpec spec, int index, Parameters parameters, UlyssesAttention attention, boolean checkpointing) {
+        String layer = "model.layers." + index + ".";
+        String self = layer + "self_attn.";
+        this.spec = spec;
+        this.attention = attention;
+        this.checkpointing = checkpointing;
+        this.inputNorm = norm(parameters, layer + "input_layernorm");
+        this.queries = Linear.of(parameters, self + "q_proj");
+        this.keys = Linear.of(parameters, self + "k_proj");
+        this.values = Linear.of(parameters, self + "v_proj");
+        this.queryKeyNorms = spec.family().queryKeyNorm()
+                ? List.of(norm(parameters, self + "q_norm"), norm(parameters, self + "k_norm"))
+                : List.of();
+        this.outputs = Linear.of(parameters, self + "o_proj");
+        this.middleNorm = norm(parameters, layer + "post_attention_layernorm");
+        this.mlp = new GatedMlp(
+                Linear.of(parameters, layer + "mlp.gate_proj"),
+                Linear.of(parameters, layer + "mlp.up_proj"),
+                Linear.of(parameters, layer + "mlp.down_proj"));
+    }
+
+    private RmsNorm norm(Parameters parameters, String module) {
+        return new RmsNorm(parameters.get(module + ".weight"), spec.normEpsilon());
+    }
+
+    /** This layer for one micro-batch: a segment from [s,D] to [s,D]. */
+    Segment on(SequenceLayout layout, Rotation rotation) {
+        return new OnSequence(layout, rotation);
+    }
+
+    /** q [s,N,H] and k [s,K,H], rotated, and v [s,K,H] of the layer's input x [s,D]. */
+    private Tensor[] project(Tensor x, Rotation rotation) {
+        Tensor normed = inputNorm.apply(x); // [s,D]
+        Tensor q = heads(queries.apply(normed), spec.heads()); // [s,N,H]
+        Tensor k = heads(keys.apply(normed), spec.kvHeads()); // [s,K,H]
+        Tensor v = heads(values.apply(normed), spec.kvHeads()); // [s,K,H]
+        if (!queryKeyNorms.isEmpty()) {
+            q = queryKeyNorms.get(0).apply(q);
+            k = queryKeyNorms.get(1).apply(k);
+        }
+        return new Tensor[] {rotation.apply(q), rotation.apply(k), v};
+    }
+
+    /** The layer's output [s,D] from its input x [s,D] and attention's output o [s,N,H]. */
+    private Tensor finish(Tensor x, Tensor o) {
+        Tensor middle = x.add(outputs.apply(o.reshape(x.size(0), (long) spec.heads() * spec.headSize()))); // [s,D]
+        return middle.add(mlp.apply(middleNorm.apply(middle))); // [s,D]
+    }
+
+    private Tensor heads(Tensor x, long count) {
+        return x.view(x.size(0), count, spec.headSize());
+    }
+
+    private List<Parameter> projectionParameters() {
+        List<Parameter> parameters = new ArrayList<>(List.of(inputNorm.weight()));
+        List.of(queries, keys, values).forEach(linear -> parameters.addAll(linear.parameters()));
+        queryKeyNorms.forEach(norm -> parameters.add(norm.weight()));
+        return parameters;
+    }
+
+    private List<Parameter> finishParameters() {
+        List<Parameter> parameters = new ArrayList<>(outputs.parameters());
+        parameters.add(middleNorm.weight());
+        parameters.addAll(mlp.parameters());
+        return parameters;
+    }
+
+    private final class OnSequence implements Segment {
+        private final SequenceLayout layout;
+        private final LocalSegment projection;
+        private final LocalSegment finish;
+
+        OnSequence(SequenceLayout layout, Rotation rotation) {
+            this.layout = layout;
+            this.projection = new LocalSegment(projectionParameters(), inputs -> project(inputs[0], rotation));
+            this.finish = new LocalSegment(finishParameters(), in -> new Tensor[] {finish(in[0], in[1])});
+        }
+
+        @Override
+        public Tensor infer(Tensor x) {
+            try (TensorScope scope = TensorScope.open()) {
+                Tensor output =
+                        attention.forward(qkv(projection.forward(x)), layout).output();
+                return scope.keep(finish.forward(x, output)[0]);
+            }
+        }
+
+        @Override
+        public Pass forward(Tensor x) {
+            return checkpointing ? recomputing(x) : keeping(x);
+        }
+
+        /**
+         * Keeps the input, attention's output and its logsumexp. The local parts run again in backward; attention's forward, which
+         * grows with the square of the length, does not (numerics.md, section 2).
+         */
+        private Pass recomputing(Tensor x) {
+            try (TensorScope scope = TensorScope.open()) {
+                UlyssesAttention.Forward attended = attention.forward(qkv(projection.forward(x)), layout);
+                CoreAttention.Output core = owned(attended.core());
+                Tensor output = TensorScope.own(finish.forward(x, attended.output())[0]);
+                return new LayerPass(
+                        output,
+                        core,
+                        () -> finish.record(x, attention.outputAgain(core)),
+                        () -> projection.record(x),
+                        this);
+            }
+        }
+
+        /** Keeps the graphs of both local parts. */
+        private Pass keeping(Tensor x) {
+            try (TensorScope scope = TensorScope.open()) {
+                Graph projected = projection.record(x);
+                UlyssesAttention.Forward attended = attention.forward(qkv(projected), layout);
+                CoreAttention.Output core = owned(attended.core());
+                Graph finished = finish.record(x, attended.output());
+                return new LayerPass(TensorScope.own(finished.output(0)), core, () -> finished, () -> projected, this);
+            }
+        }
+
+        private Tensor backward(Tensor dOutput, LayerPass pass) {
+            try (TensorScope scope = TensorScope.open()) {
+                Tensor[] dFinish; // of x [s,D] and of attention's output [s,N,H]
+                try (Graph finished = pass.finished().get()) {
+                    dFinish = finished.backward(dOutput);
+                }
+                try (Graph projected = pass.projected().get()) {
+                    Qkv dQkv = attention.backward(dFinish[1], qkv(projected), pass.core(), layout);
+                    Tensor[] dProjection = projected.backward(dQkv.q(), dQkv.k(), dQkv.v());
+                    return scope.keep(dFinish[0].add(dProjection[0])); // [s,D]
+                }
+            }
+        }
+
+        private record LayerPass(
+                Tensor output,
+                CoreAttention.Output core,
+                Supplier<Graph> finished,
+                Supplier<Graph> projected,
+                OnSequence segment)
+                implements Pass {
+
+            @Override
+            public Tensor backward(Tensor dOutput) {
+                return segment.backward(dOutput, this);
+            }
+
+            @Override
+            public void close() {
+                output.close();
+                core.close();
+            }
+        }
+    }
+
+    private static Qkv qkv(Tensor[] projected) {
+        return new Qkv(projected[0], projected[1], projected[2]);
+    }
+
+    private static Qkv qkv(Graph projected) {
+        return new Qkv(projected.output(0), projected.output(1), projected.output(2));
+    }
+
+    private static CoreAttention.Output owned(CoreAttention.Output core) {
+        return new CoreAttention.Output(TensorScope.own(core.out()), TensorScope.own(core.logsumexp()));
+    }
+}

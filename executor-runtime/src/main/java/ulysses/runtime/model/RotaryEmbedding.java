@@ -1,0 +1,119 @@
+package ulysses.runtime.model;
+
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
+import ulysses.runtime.memory.TensorScope;
+import ulysses.runtime.weights.ModelSpec;
+import ulysses.runtime.weights.RopeScaling;
+
+/**
+ * Rotary position embedding: {@code x cos + [-x2, x1] sin} with x1, x2 the halves of a head (RoFormer, arXiv:2104.09864, in Hugging
+ * Face's layout). Angles are float32 products of float32 factors, in the order of transformers, so that long rows agree with it.
+ */
+public final class RotaryEmbedding {
+
+    private final ModelSpec spec;
+
+    /** For heads of {@code spec}. */
+    public RotaryEmbedding(ModelSpec spec) {
+        this.spec = spec;
+    }
+
+    /** cos and sin [s,1,H] of a micro-batch's tokens, in the compute dtype. */
+    public record Rotation(Tensor cos, Tensor sin) {
+
+        /** Rotates heads [s,heads,H]. */
+        public Tensor apply(Tensor x) {
+            long half = x.size(2) / 2;
+            Tensor swapped = torch.cat(new TensorVector(x.narrow(2, half, half).neg(), x.narrow(2, 0, half)), 2);
+            return x.mul(cos).add_(swapped.mul_(sin)); // [s,heads,H]
+        }
+    }
+
+    /**
+     * Rotation of tokens at {@code positions}; it belongs to the caller's scope. {@code longestDocument} matters to dynamic scaling
+     * only.
+     */
+    public Rotation at(int[] positions, int longestDocument, Tensor like) {
+        try (TensorScope scope = TensorScope.open()) {
+            Tensor inverse = torch.tensor(inverseFrequencies(longestDocument)).unsqueeze(0); // [1,H/2]
+            Tensor position = torch.tensor(positions).to(torch.ScalarType.Float).unsqueeze(1); // [s,1]
+            Tensor angle = position.mul(inverse); // [s,H/2]
+            Tensor angles = torch.cat(new TensorVector(angle, angle), 1).unsqueeze(1); // [s,1,H]
+            Scalar factor = new Scalar(attentionFactor());
+            Tensor cos = angles.cos().mul_(factor).to(like.options(), false, true, null);
+            Tensor sin = angles.sin().mul_(factor).to(like.options(), false, true, null);
+            return new Rotation(scope.keep(cos), scope.keep(sin));
+        }
+    }
+
+    /** Factor on cos and sin: 1 but for yarn. */
+    public double attentionFactor() {
+        return spec.ropeScaling() instanceof RopeScaling.Yarn yarn ? yarn.attentionFactor() : 1.0;
+    }
+
+    /** Frequencies [H/2] in radians a token, float32, for a sequence whose longest document has {@code length} tokens. */
+    public float[] inverseFrequencies(int length) {
+        RopeScaling scaling = spec.ropeScaling();
+        double theta = spec.ropeTheta();
+        if (scaling instanceof RopeScaling.Dynamic dynamic && length > dynamic.maxPositions()) {
+            double h = spec.headSize();
+            double grown = dynamic.factor() * length / dynamic.maxPositions() - (dynamic.factor() - 1);
+            theta *= Math.pow(grown, h / (h - 2));
+        }
+        float[] inverse = new float[spec.headSize() / 2];
+        for (int i = 0; i < inverse.length; i++) {
+            float exponent = (float) (2 * i) / (float) spec.headSize();
+            float plain = 1.0f / (float) Math.pow(theta, exponent);
+            inverse[i] = scaled(plain, i, scaling);
+        }
+        return inverse;
+    }
+
+    private float scaled(float inverse, int i, RopeScaling scaling) {
+        if (scaling instanceof RopeScaling.Linear linear) {
+            return (float) (inverse / linear.factor());
+        } else if (scaling instanceof RopeScaling.Llama3 llama3) {
+            return llama3(inverse, llama3);
+        } else if (scaling instanceof RopeScaling.Yarn yarn) {
+            return yarn(inverse, i, yarn);
+        }
+        return inverse;
+    }
+
+    private static float llama3(float inverse, RopeScaling.Llama3 scaling) {
+        double wave = 2 * Math.PI / inverse;
+        double original = scaling.originalPositions();
+        if (wave < original / scaling.highFrequencyFactor()) {
+            return inverse;
+        } else if (wave > original / scaling.lowFrequencyFactor()) {
+            return (float) (inverse / scaling.factor());
+        }
+        double smooth = (original / wave - scaling.lowFrequencyFactor())
+                / (scaling.highFrequencyFactor() - scaling.lowFrequencyFactor());
+        return (float) ((1 - smooth) * inverse / scaling.factor() + smooth * inverse);
+    }
+
+    private float yarn(float inverse, int i, RopeScaling.Yarn scaling) {
+        double low = rotationAxis(scaling.betaFast(), scaling);
+        double high = rotationAxis(scaling.betaSlow(), scaling);
+        if (scaling.truncate()) {
+            low = Math.floor(low);
+            high = Math.ceil(high);
+        }
+        low = Math.max(low, 0);
+        high = Math.min(high, spec.headSize() - 1);
+        double width = high == low ? 0.001 : high - low; // transformers keeps the ramp from dividing by zero alike
+        double ramp = Math.min(1, Math.max(0, (i - low) / width));
+        return (float) (inverse / scaling.factor() * ramp + inverse * (1 - ramp));
+    }
+
+    /** The axis whose wave turns {@code rotations} times over the original positions. */
+    private double rotationAxis(double rotations, RopeScaling.Yarn scaling) {
+        return spec.headSize()
+                * Math.log(scaling.originalPositions() / (rotations * 2 * Math.PI))
+                / (2 * Math.log(spec.ropeTheta()));
+    }
+}
