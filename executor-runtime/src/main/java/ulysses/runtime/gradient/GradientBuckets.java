@@ -1,0 +1,72 @@
+package ulysses.runtime.gradient;
+
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.ScalarOptional;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import ulysses.runtime.collective.Collectives;
+import ulysses.runtime.memory.TensorScope;
+import ulysses.runtime.model.Parameters;
+import ulysses.runtime.segment.Parameter;
+
+/**
+ * The flat gradients of a model on their way to the optimizer: summed over all ranks, since each rank's loss is already divided by
+ * the trained tokens of all of them; then their norm, then clipping. Collective: every rank calls the same methods in the same
+ * order.
+ */
+public final class GradientBuckets {
+
+    /** Elements of one all-reduce: 64 MiB; chosen, not tuned. */
+    private static final long BUCKET_ELEMENTS = 16L << 20;
+
+    /** What transformers and torch add to the norm before they divide by it. */
+    private static final double CLIP_EPSILON = 1e-6;
+
+    private final Parameters parameters;
+    private final Collectives world;
+
+    /** For the gradients of {@code parameters}, held by every rank of {@code world}. */
+    public GradientBuckets(Parameters parameters, Collectives world) {
+        this.parameters = parameters;
+        this.world = world;
+    }
+
+    /** Sums the gradients over all ranks, bucket by bucket. */
+    public void reduce() {
+        if (world.size() == 1) {
+            return;
+        }
+        Tensor gradients = parameters.gradients();
+        for (long first = 0; first < gradients.numel(); first += BUCKET_ELEMENTS) {
+            try (TensorScope scope = TensorScope.open()) {
+                long elements = Math.min(BUCKET_ELEMENTS, gradients.numel() - first);
+                world.allReduceSum(gradients.narrow(0, first, elements)).await();
+            }
+        }
+    }
+
+    /** Euclidean norm of all gradients, in float64; the same on all ranks after {@link #reduce}. */
+    public double norm() {
+        double squares = 0;
+        for (Parameter parameter : parameters.all()) {
+            try (TensorScope scope = TensorScope.open()) {
+                double norm = parameter
+                        .gradient()
+                        .norm(new ScalarOptional(new Scalar(2.0)), torch.ScalarType.Double)
+                        .item_double();
+                squares += norm * norm;
+            }
+        }
+        return Math.sqrt(squares);
+    }
+
+    /** Scales the gradients so that their norm, now {@code norm}, is at most {@code limit}; a limit of 0 changes nothing. */
+    public void clip(double norm, double limit) {
+        double factor = limit / (norm + CLIP_EPSILON);
+        if (limit > 0 && factor < 1) {
+            try (TensorScope scope = TensorScope.open()) {
+                parameters.gradients().mul_(new Scalar((double) (float) factor));
+            }
+        }
+    }
+}
