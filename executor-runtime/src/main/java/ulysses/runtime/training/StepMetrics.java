@@ -1,0 +1,31 @@
+package ulysses.runtime.training;
+
+/**
+ * What one optimizer step gave; the same on all ranks but for the times.
+ *
+ * @param loss mean over the trained tokens of all ranks and micro-batches
+ * @param gradNorm before clipping
+ * @param learningRate the one used
+ * @param tokens of all data-parallel groups, padding left out
+ * @param trainedTokens of all data-parallel groups
+ * @param updated false when loss or gradient were not finite: the step is skipped on all ranks alike
+ * @param computeSeconds forward and backward of all micro-batches
+ * @param reduceSeconds summing gradients over ranks
+ * @param optimizerSeconds norm, clipping and update
+ */
+public record StepMetrics(
+        double loss,
+        double gradNorm,
+        double learningRate,
+        long tokens,
+        long trainedTokens,
+        boolean updated,
+        double computeSeconds,
+        double reduceSeconds,
+        double optimizerSeconds) {
+
+    /** Time of the whole step. */
+    public double seconds() {
+        return computeSeconds + reduceSeconds + optimizerSeconds;
+    }
+}

@@ -1,0 +1,79 @@
+package ulysses.runtime.training;
+
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.ScalarTypeOptional;
+import org.bytedeco.pytorch.TensorOptions;
+import org.bytedeco.pytorch.global.torch;
+import ulysses.runtime.collective.Collectives;
+import ulysses.runtime.data.MicroBatch;
+import ulysses.runtime.data.StepBatches;
+import ulysses.runtime.gradient.GradientBuckets;
+import ulysses.runtime.memory.TensorScope;
+import ulysses.runtime.model.Parameters;
+import ulysses.runtime.optimizer.AdamW;
+
+/**
+ * One optimizer step: micro-batches, loss, gradients, clipping, optimizer. Collective: all ranks call it with their batches of the
+ * same step.
+ */
+public final class TrainStep {
+
+    private final SequenceStep sequence;
+    private final Parameters parameters;
+    private final GradientBuckets gradients;
+    private final AdamW optimizer;
+    private final Collectives world;
+    private final double maxGradNorm;
+
+    /** {@code maxGradNorm} of 0 means no clipping. */
+    public TrainStep(
+            SequenceStep sequence, Parameters parameters, AdamW optimizer, Collectives world, double maxGradNorm) {
+        this.sequence = sequence;
+        this.parameters = parameters;
+        this.gradients = new GradientBuckets(parameters, world);
+        this.optimizer = optimizer;
+        this.world = world;
+        this.maxGradNorm = maxGradNorm;
+    }
+
+    /** Runs the step with {@code learningRate}. */
+    public StepMetrics run(StepBatches batches, double learningRate) {
+        long begin = System.nanoTime();
+        parameters.zeroGradients();
+        double lossSum = 0;
+        for (MicroBatch batch : batches.microBatches()) {
+            lossSum += sequence.forwardBackward(batch, batches.globalTrainedTokens());
+        }
+        long computed = System.nanoTime();
+        gradients.reduce();
+        double loss = summedOverRanks(lossSum) / Math.max(1, batches.globalTrainedTokens());
+        long reduced = System.nanoTime();
+        double norm = gradients.norm();
+        boolean finite = Double.isFinite(norm) && Double.isFinite(loss);
+        if (finite) {
+            gradients.clip(norm, maxGradNorm);
+            optimizer.step(learningRate);
+        }
+        long updated = System.nanoTime();
+        return new StepMetrics(
+                loss,
+                norm,
+                learningRate,
+                batches.globalTokens(),
+                batches.globalTrainedTokens(),
+                finite,
+                (computed - begin) / 1e9,
+                (reduced - computed) / 1e9,
+                (updated - reduced) / 1e9);
+    }
+
+    private double summedOverRanks(double value) {
+        try (TensorScope scope = TensorScope.open()) {
+            TensorOptions doubles =
+                    parameters.master().options().dtype(new ScalarTypeOptional(torch.ScalarType.Double));
+            return world.allReduceSum(torch.full(new long[] {1}, new Scalar(value), doubles))
+                    .await()
+                    .item_double();
+        }
+    }
+}

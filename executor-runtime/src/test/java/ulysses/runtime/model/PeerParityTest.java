@@ -1,0 +1,153 @@
+package ulysses.runtime.model;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import java.io.IOException;
+import java.util.Arrays;
+import java.util.stream.IntStream;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import ulysses.runtime.collective.SingleRank;
+import ulysses.runtime.config.StepConfig;
+import ulysses.runtime.data.MicroBatch;
+import ulysses.runtime.gradient.GradientBuckets;
+import ulysses.runtime.optimizer.AdamW;
+import ulysses.runtime.optimizer.LearningRateSchedule;
+import ulysses.runtime.segment.Parameter;
+
+/** One rank against what transformers computed: float32, tolerances of the reference's README. */
+final class PeerParityTest {
+
+    @ParameterizedTest
+    @ValueSource(strings = {"tiny-llama", "tiny-llama31", "tiny-qwen2", "tiny-qwen3", "tiny-mistral"})
+    void givesLogitsAndHiddenStatesOfTransformers(String name) {
+        try (TinyModel tiny = new TinyModel(name, new SingleRank("test"), true)) {
+            int[] ids = tiny.ints("forward", "tensors.safetensors", "input_ids");
+            int length = ids.length / 2;
+            int[] positions =
+                    IntStream.range(0, ids.length).map(t -> t % length).toArray();
+
+            float[][] result = tiny.hiddenAndLogits(ids, positions, new int[] {0, length, 2 * length});
+
+            assertThat(largestDifference(result[0], tiny.floats("forward", "tensors.safetensors", "hidden.norm")))
+                    .isLessThan(1e-5);
+            assertThat(largestDifference(result[1], tiny.floats("forward", "tensors.safetensors", "logits")))
+                    .isLessThan(1e-5);
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "tiny-llama,true",
+        "tiny-llama31,true",
+        "tiny-qwen2,true",
+        "tiny-qwen3,true",
+        "tiny-mistral,true",
+        "tiny-llama,false",
+        "tiny-qwen3,false"
+    })
+    void givesLossAndEveryGradientOfPackedDocuments(String name, boolean checkpointing) throws IOException {
+        try (TinyModel tiny = new TinyModel(name, new SingleRank("test"), checkpointing)) {
+            MicroBatch batch = packed(tiny, "packed", 0);
+
+            double loss = tiny.accumulate(batch, batch.trainedTokens()) / batch.trainedTokens();
+
+            assertThat(batch.trainedTokens())
+                    .isEqualTo(tiny.json("packed").get("valid_labels").asLong());
+            assertThat(loss)
+                    .isCloseTo(
+                            tiny.json("packed").get("loss_f64_from_f32_logits").asDouble(), within(1e-6));
+            for (Parameter parameter : tiny.parameters().all()) {
+                float[] expected = tiny.floats("packed", "gradients.safetensors", "grad." + parameter.name());
+                assertThat(relative(TinyModel.floats(parameter.gradient()), expected))
+                        .as(parameter.name())
+                        .isLessThan(1e-5);
+            }
+            double norm = new GradientBuckets(tiny.parameters(), new SingleRank("test")).norm();
+            assertThat(norm / tiny.json("packed").get("grad_norm").asDouble()).isCloseTo(1, within(1e-6));
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"tiny-llama", "tiny-llama31", "tiny-qwen2", "tiny-qwen3", "tiny-mistral"})
+    void givesTheCurveOfTwentySteps(String name) throws IOException {
+        StepConfig config = new StepConfig(
+                2, 2, 1e-3, 1, 20, "cosine", java.util.Map.of(), 0, 3, 0.1, 0.9, 0.95, 1e-8, 1.0, 42, 42, false);
+        try (TinyModel tiny = new TinyModel(name, new SingleRank("test"), true);
+                AdamW adam = new AdamW(tiny.parameters(), config)) {
+            LearningRateSchedule schedule = LearningRateSchedule.of(config, 20);
+            GradientBuckets gradients = new GradientBuckets(tiny.parameters(), new SingleRank("test"));
+            float[] start = TinyModel.floats(tiny.parameters().master());
+            for (int step = 0; step < 20; step++) {
+                MicroBatch first = packed(tiny, "curve", 2 * step);
+                MicroBatch second = packed(tiny, "curve", 2 * step + 1);
+                long trained = first.trainedTokens() + second.trainedTokens();
+                tiny.parameters().zeroGradients();
+
+                double loss = (tiny.accumulate(first, trained) + tiny.accumulate(second, trained)) / trained;
+                double norm = gradients.norm();
+                gradients.clip(norm, config.maxGradNorm());
+                adam.step(schedule.at(step));
+
+                var expected = tiny.json("curve").get("steps").get(step);
+                assertThat(schedule.at(step)).isCloseTo(expected.get("lr").asDouble(), within(1e-15));
+                assertThat(loss)
+                        .as("loss of step " + step)
+                        .isCloseTo(expected.get("loss").asDouble(), within(1e-5));
+                assertThat(norm / expected.get("grad_norm").asDouble()).isCloseTo(1, within(1e-5));
+            }
+            assertThat(movedLike(tiny, start)).isLessThan(1e-3);
+        }
+    }
+
+    /** Norm of (ours - theirs) over norm of (theirs - start), all weights together. */
+    private static double movedLike(TinyModel tiny, float[] start) {
+        double difference = 0;
+        double moved = 0;
+        for (Parameter parameter : tiny.parameters().all()) {
+            float[] expected = tiny.floats("curve", "final.safetensors", parameter.name());
+            float[] actual = TinyModel.floats(parameter.value());
+            int first =
+                    Math.toIntExact(tiny.parameters().stretch(parameter.name()).first());
+            for (int i = 0; i < expected.length; i++) {
+                difference += Math.pow(actual[i] - expected[i], 2);
+                moved += Math.pow(expected[i] - start[first + i], 2);
+            }
+        }
+        return Math.sqrt(difference / moved);
+    }
+
+    /** Micro-batch {@code index} of a case with rows of 128 tokens, two rows each. */
+    private static MicroBatch packed(TinyModel tiny, String caseName, int index) {
+        int from = index * 256;
+        return MicroBatch.of(
+                TinyModel.rows(
+                        part(tiny, caseName, "input_ids", from),
+                        part(tiny, caseName, "labels", from),
+                        part(tiny, caseName, "document_ids", from),
+                        128),
+                1);
+    }
+
+    private static int[] part(TinyModel tiny, String caseName, String tensor, int from) {
+        return Arrays.copyOfRange(tiny.ints(caseName, "inputs.safetensors", tensor), from, from + 256);
+    }
+
+    private static double largestDifference(float[] actual, float[] expected) {
+        assertThat(actual).hasSameSizeAs(expected);
+        return IntStream.range(0, actual.length)
+                .mapToDouble(i -> Math.abs(actual[i] - expected[i]))
+                .max()
+                .orElseThrow();
+    }
+
+    private static double relative(float[] actual, float[] expected) {
+        double largest = IntStream.range(0, expected.length)
+                .mapToDouble(i -> Math.abs(expected[i]))
+                .max()
+                .orElseThrow();
+        return largestDifference(actual, expected) / largest;
+    }
+}

@@ -1,0 +1,158 @@
+package ulysses.runtime.model;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.File;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import org.apache.hadoop.conf.Configuration;
+import org.bytedeco.javacpp.FloatPointer;
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import ulysses.runtime.attention.SequenceLayout;
+import ulysses.runtime.collective.Collectives;
+import ulysses.runtime.config.ParallelConfig;
+import ulysses.runtime.config.TrainingConfig.ComputeType;
+import ulysses.runtime.data.MicroBatch;
+import ulysses.runtime.data.PackedRow;
+import ulysses.runtime.memory.TensorScope;
+import ulysses.runtime.objective.NextToken;
+import ulysses.runtime.training.SequenceStep;
+import ulysses.runtime.weights.Folder;
+import ulysses.runtime.weights.ModelDirectory;
+import ulysses.runtime.weights.ModelSpec;
+import ulysses.runtime.weights.SafetensorsFile;
+
+/** A reference model with its recorded cases, and one micro-batch run through it: what parity tests share. */
+public final class TinyModel implements AutoCloseable {
+
+    private static final String REFERENCE = "src/test/resources/reference/";
+
+    private final String name;
+    private final ModelSpec spec;
+    private final Parameters parameters;
+    private final CausalLm model;
+    private final SequenceStep step;
+
+    /** Loads {@code name}; its sequences are split over {@code group}. */
+    public TinyModel(String name, Collectives group, boolean checkpointing) {
+        this.name = name;
+        ModelDirectory directory = ModelDirectory.open(folder("models/" + name));
+        this.spec = directory.spec();
+        this.parameters = new Parameters(spec, ComputeType.FLOAT32, new Device("cpu"));
+        new InitialWeights(spec, parameters).load(directory.weights());
+        this.model =
+                new CausalLm(spec, parameters, new CausalLm.Layers(ParallelConfig.Device.CPU, checkpointing), group);
+        this.step = new SequenceStep(model, new NextToken(model.head()), group);
+    }
+
+    public ModelSpec spec() {
+        return spec;
+    }
+
+    public Parameters parameters() {
+        return parameters;
+    }
+
+    public CausalLm model() {
+        return model;
+    }
+
+    /** The numbers of {@code case.json}. */
+    public JsonNode json(String caseName) throws IOException {
+        return new ObjectMapper().readTree(new File(REFERENCE + "cases/" + name + "/" + caseName + "/case.json"));
+    }
+
+    /** A recorded tensor as float32, flat. */
+    public float[] floats(String caseName, String file, String tensor) {
+        try (SafetensorsFile safetensors = SafetensorsFile.open(folder("cases/" + name + "/" + caseName), file)) {
+            int elements = Math.toIntExact(safetensors.info(tensor).elements());
+            ByteBuffer bytes = ByteBuffer.allocate(4 * elements).order(ByteOrder.LITTLE_ENDIAN);
+            safetensors.readFloat32(tensor, 0, bytes);
+            float[] values = new float[elements];
+            bytes.flip().order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().get(values);
+            return values;
+        }
+    }
+
+    /** A recorded integer tensor, flat. */
+    public int[] ints(String caseName, String file, String tensor) {
+        try (SafetensorsFile safetensors = SafetensorsFile.open(folder("cases/" + name + "/" + caseName), file)) {
+            int elements = Math.toIntExact(safetensors.info(tensor).elements());
+            ByteBuffer bytes = ByteBuffer.allocate(4 * elements).order(ByteOrder.LITTLE_ENDIAN);
+            safetensors.read(tensor, 0, bytes);
+            int[] values = new int[elements];
+            bytes.flip().order(ByteOrder.LITTLE_ENDIAN).asIntBuffer().get(values);
+            return values;
+        }
+    }
+
+    /** Rows of {@code length} tokens from flat ids, labels and document numbers (1, 2, ...; 0 is padding). */
+    public static List<PackedRow> rows(int[] ids, int[] labels, int[] documents, int length) {
+        List<PackedRow> rows = new ArrayList<>();
+        for (int start = 0; start < ids.length; start += length) {
+            List<Integer> lengths = new ArrayList<>();
+            int previous = 0;
+            for (int t = start; t < start + length; t++) {
+                if (documents[t] == 0) {
+                    continue;
+                }
+                if (documents[t] != previous) {
+                    lengths.add(0);
+                    previous = documents[t];
+                }
+                lengths.set(lengths.size() - 1, lengths.get(lengths.size() - 1) + 1);
+            }
+            rows.add(new PackedRow(
+                    Arrays.copyOfRange(ids, start, start + length),
+                    Arrays.copyOfRange(labels, start, start + length),
+                    lengths.stream().mapToInt(Integer::intValue).toArray()));
+        }
+        return rows;
+    }
+
+    /** Forward and backward of one micro-batch; gradients accumulate. Gives the sum of the loss over this rank's part. */
+    public double accumulate(MicroBatch batch, long trainedTokens) {
+        return step.forwardBackward(batch, trainedTokens);
+    }
+
+    /** Runs micro-batches through this rank's model. */
+    public SequenceStep step() {
+        return step;
+    }
+
+    /** Hidden states after the final norm and logits, as flat arrays [s,D] and [s,V]. */
+    public float[][] hiddenAndLogits(int[] ids, int[] positions, int[] documentEnds) {
+        try (TensorScope scope = TensorScope.open()) {
+            Tensor x = model.embed(ids);
+            Tensor hidden =
+                    model.on(new SequenceLayout(documentEnds), positions).infer(x);
+            Tensor logits = torch.linear(hidden, model.head().value().detach());
+            return new float[][] {floats(hidden), floats(logits)};
+        }
+    }
+
+    /** All elements of a float32 tensor. */
+    public static float[] floats(Tensor tensor) {
+        try (TensorScope scope = TensorScope.open()) {
+            float[] values = new float[Math.toIntExact(tensor.numel())];
+            Tensor contiguous = tensor.detach().contiguous();
+            new FloatPointer(contiguous.data_ptr()).get(values);
+            return values;
+        }
+    }
+
+    private static Folder folder(String path) {
+        return Folder.at(new File(REFERENCE + path).getAbsolutePath(), new Configuration());
+    }
+
+    @Override
+    public void close() {
+        parameters.close();
+    }
+}
