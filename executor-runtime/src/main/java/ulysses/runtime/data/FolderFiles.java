@@ -16,6 +16,7 @@ import java.time.Duration;
 import java.util.Optional;
 import java.util.concurrent.locks.LockSupport;
 import java.util.zip.CRC32C;
+import java.util.zip.CheckedInputStream;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
@@ -74,6 +75,26 @@ final class FolderFiles {
             throw new DataException(
                     "%s/%s is missing although the folder lists it; prepare the data again".formatted(folder, name), e);
         }
+    }
+
+    /** What is wrong with a file that a manifest lists; reads all of it, without a copy. */
+    Optional<String> problem(PackedManifest.FileEntry entry) throws IOException {
+        Path path = new Path(folder, entry.name());
+        if (!fileSystem.exists(path)) {
+            return Optional.of(path + " is missing");
+        }
+        long length = fileSystem.getFileStatus(path).getLen();
+        if (length != entry.length()) {
+            return Optional.of("%s has %d bytes instead of %d".formatted(path, length, entry.length()));
+        }
+        CRC32C checksum = new CRC32C();
+        try (InputStream in = new CheckedInputStream(fileSystem.open(path), checksum)) {
+            in.transferTo(OutputStream.nullOutputStream());
+        }
+        String found = PackedManifest.checksum(checksum.getValue());
+        return found.equals(entry.crc32c())
+                ? Optional.empty()
+                : Optional.of("%s has CRC32C %s instead of %s".formatted(path, found, entry.crc32c()));
     }
 
     /** The file on local disk: itself, or a copy, made when there is none of the file's length and time. */

@@ -3,11 +3,16 @@ package ulysses.runtime.data;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
+import java.io.Serializable;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
+import java.util.regex.Pattern;
 import java.util.zip.CRC32C;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.LocalFileSystem;
 import org.apache.hadoop.fs.Path;
@@ -20,6 +25,9 @@ import ulysses.runtime.data.PackedManifest.FileEntry;
 public final class PackedDatasetWriter {
     static final String COUNTS = "row_counts.bin";
 
+    private static final Pattern OURS = Pattern.compile(
+            "data-[0-9]{5,}-of-[0-9]{5,}.*\\.arrow|row_counts\\.bin|state\\.json|dataset_info\\.json|MANIFEST\\.json");
+
     private final FileSystem fileSystem;
     private final Path folder;
 
@@ -29,7 +37,7 @@ public final class PackedDatasetWriter {
      * @param name its file name
      * @param written what its writer reported
      */
-    public record Shard(String name, PackedShardWriter.Written written) {}
+    public record Shard(String name, PackedShardWriter.Written written) implements Serializable {}
 
     /**
      * What the manifest says beyond counts.
@@ -59,15 +67,32 @@ public final class PackedDatasetWriter {
         return "data-%05d-of-%05d.arrow".formatted(index, count);
     }
 
+    /** The same for a task attempt after the first, so that one that is still running can't write into its file. */
+    public static String shardName(int index, int count, String attempt) {
+        return "data-%05d-of-%05d-%s.arrow".formatted(index, count, attempt);
+    }
+
     /** Opens a new shard, replacing a file of the same name. */
     public PackedShardWriter shard(String name) throws IOException {
         return new PackedShardWriter(fileSystem.create(new Path(folder, name), true));
     }
 
-    /** Removes the folder, manifest first, so that no reader takes half of it for whole. */
-    public void delete() throws IOException {
+    /** Removes what an earlier run left, manifest first, so that no reader takes half of it for whole; other files stay. */
+    public void clear() throws IOException {
         fileSystem.delete(new Path(folder, PackedManifest.FILE_NAME), false);
-        fileSystem.delete(folder, true);
+        deleteExcept(Set.of());
+    }
+
+    private void deleteExcept(Set<String> kept) throws IOException {
+        if (!fileSystem.exists(folder)) {
+            return;
+        }
+        for (FileStatus file : fileSystem.listStatus(folder)) {
+            String name = file.getPath().getName();
+            if (file.isFile() && OURS.matcher(name).matches() && !kept.contains(name)) {
+                fileSystem.delete(file.getPath(), false);
+            }
+        }
     }
 
     /** Writes counts, the files of Hugging Face, and the manifest; {@code shards} are in order of their rows. */
@@ -88,6 +113,10 @@ public final class PackedDatasetWriter {
         PackedManifest manifest = manifest(shards, origin, files, counts);
         byte[] bytes = manifest.toBytes();
         write(PackedManifest.FILE_NAME, bytes);
+        Set<String> kept = new HashSet<>(names);
+        files.forEach(file -> kept.add(file.name()));
+        kept.add(PackedManifest.FILE_NAME);
+        deleteExcept(kept); // shards of task attempts that lost
         return PackedManifest.parse(bytes, folder.toString());
     }
 

@@ -5,11 +5,15 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.SerializationFeature;
 import java.io.IOException;
+import java.io.Serializable;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.regex.Pattern;
 import java.util.zip.CRC32C;
+import org.apache.hadoop.conf.Configuration;
 
 /**
  * What a prepared folder holds; written last, so that a folder with a manifest is complete.
@@ -59,7 +63,20 @@ public record PackedManifest(
      * @param length bytes
      * @param crc32c checksum, see {@link #checksum(long)}
      */
-    public record FileEntry(String name, long length, String crc32c) {}
+    public record FileEntry(String name, long length, String crc32c) implements Serializable {
+
+        /** What is wrong with this file in {@code folder}; reads all of it. */
+        public Optional<String> problem(String folder, Configuration hadoop) throws IOException {
+            return FolderFiles.of(folder, Path.of(""), hadoop).problem(this);
+        }
+    }
+
+    /** Reads the manifest of {@code folder}, if it has one. */
+    public static Optional<PackedManifest> read(String folder, Configuration hadoop) throws IOException {
+        return FolderFiles.of(folder, Path.of(""), hadoop)
+                .text(FILE_NAME)
+                .map(bytes -> parse(bytes, folder + "/" + FILE_NAME));
+    }
 
     public PackedManifest {
         files = List.copyOf(files);

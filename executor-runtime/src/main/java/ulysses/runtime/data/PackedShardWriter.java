@@ -3,6 +3,7 @@ package ulysses.runtime.data;
 import java.io.Closeable;
 import java.io.IOException;
 import java.io.OutputStream;
+import java.io.Serializable;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
@@ -40,7 +41,7 @@ public final class PackedShardWriter implements Closeable {
      * @param counts tokens and predictions of each row
      * @param documents documents of all rows
      */
-    public record Written(long length, String checksum, RowCounts counts, long documents) {}
+    public record Written(long length, String checksum, RowCounts counts, long documents) implements Serializable {}
 
     /** Writes to {@code out}, which {@link #close} closes. */
     public PackedShardWriter(OutputStream out) throws IOException {

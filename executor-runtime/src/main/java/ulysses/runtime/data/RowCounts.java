@@ -2,6 +2,7 @@ package ulysses.runtime.data;
 
 import java.io.IOException;
 import java.io.OutputStream;
+import java.io.Serializable;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Arrays;
@@ -17,7 +18,7 @@ import java.util.zip.CRC32C;
  * @param trained labels that count of each row, see {@link PackedRow#trainedTokens}
  */
 @SuppressWarnings("ArrayRecordComponent") // two ints a row; compared nowhere
-public record RowCounts(int[] tokens, int[] trained) {
+public record RowCounts(int[] tokens, int[] trained) implements Serializable {
     private static final byte[] MAGIC = {'U', 'L', 'Y', 'S', 'R', 'O', 'W', 'S'};
     private static final int VERSION = 1;
     private static final int HEADER = 16;
