@@ -10,10 +10,10 @@ import ulysses.runtime.collective.BackendCollectives.Group;
 import ulysses.runtime.memory.TensorScope;
 
 /**
- * Lives as long as its group: a list in the store where ranks write how far they came, so that a rank that waits in vain can say
+ * A list in the store where ranks write how far they came, so that a rank that waits in vain can say
  * for whom. Nothing is written while operations are fast.
  */
-final class Attendance implements AutoCloseable {
+final class Attendance {
     private final Store store;
     private final List<Integer> worldRanks;
     private final int worldRank;
@@ -73,10 +73,5 @@ final class Attendance implements AutoCloseable {
 
     private static String key(int rank) {
         return "rank-" + rank;
-    }
-
-    @Override
-    public void close() {
-        store.close();
     }
 }

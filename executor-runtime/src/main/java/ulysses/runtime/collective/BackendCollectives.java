@@ -1,6 +1,7 @@
 package ulysses.runtime.collective;
 
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.List;
 import java.util.function.Supplier;
 import org.bytedeco.pytorch.AllreduceOptions;
@@ -12,22 +13,23 @@ import org.bytedeco.pytorch.ReduceOp;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.Work;
+import org.bytedeco.pytorch.global.torch;
 import ulysses.runtime.memory.TensorScope;
 
 /**
- * Lives as long as its group of two or more ranks: the operations over one of libtorch's backends. Gloo and NCCL differ in how a
- * backend is opened and in how its work is waited for, not in how it is called.
+ * Lives as long as its group of two or more ranks: the operations over one of libtorch's backends. Gloo and NCCL are called the
+ * same way, except for reduce-scatter.
  *
- * <p>bfloat16 sums are rounded after each addition, by both libraries: sum in float32 where it counts.
+ * <p>All-reduce rounds bfloat16 sums after each addition, in both libraries: sum in float32 where it counts.
  */
 final class BackendCollectives implements Collectives, AutoCloseable {
 
-    /** How a host thread learns that work is done. */
-    enum Waiting {
-        /** The thread waits for the result (Gloo). */
-        ON_HOST,
-        /** The current stream waits, the thread goes on; the library's own watchdog ends the process on a timeout (NCCL). */
-        ON_STREAM
+    /** What carries the bytes. */
+    enum Library {
+        /** CPU tensors; the thread waits for the result. */
+        GLOO,
+        /** CUDA tensors; the current stream waits, the thread goes on, and NCCL's watchdog ends the process on a timeout. */
+        NCCL
     }
 
     /**
@@ -47,17 +49,17 @@ final class BackendCollectives implements Collectives, AutoCloseable {
 
     private final Backend backend;
     private final Group group;
-    private final Waiting waiting;
+    private final Library library;
     private final Attendance attendance;
     private final Traffic traffic = new Traffic();
     private long sequence;
     private boolean closed;
 
-    /** Takes over {@code backend} and {@code attendance}. */
-    BackendCollectives(Backend backend, Group group, Waiting waiting, Attendance attendance) {
+    /** Takes over {@code backend}. */
+    BackendCollectives(Backend backend, Group group, Library library, Attendance attendance) {
         this.backend = backend;
         this.group = group;
-        this.waiting = waiting;
+        this.library = library;
         this.attendance = attendance;
     }
 
@@ -123,14 +125,28 @@ final class BackendCollectives implements Collectives, AutoCloseable {
     @Override
     public Pending reduceScatterSum(Tensor out, Tensor in) {
         GroupChecks.parts(this, Operation.REDUCE_SCATTER, in, out);
-        long total = in.nbytes();
-        return begin(
-                Operation.REDUCE_SCATTER,
-                total - total / size(),
-                total,
-                () -> backend._reduce_scatter_base(out.view(-1), in.view(-1)),
-                out,
+        return switch (library) {
+            case GLOO -> exchangeAndSum(out, in);
+            case NCCL -> reduceScatter(() -> backend._reduce_scatter_base(out.view(-1), in.view(-1)), out, in);
+        };
+    }
+
+    /** Gloo's own reduce-scatter is an all-reduce of a copy: 2.5 times slower than this, measured with 8 MiB on 2 and 4 ranks. */
+    private Pending exchangeAndSum(Tensor out, Tensor in) {
+        long[] splits = new long[size()];
+        Arrays.fill(splits, out.numel());
+        Tensor parts = TensorScope.own(torch.empty_like(in)); // [P, part]
+        Pending exchange = reduceScatter(
+                () -> backend.alltoall_base(
+                        parts.view(-1), in.view(-1), new LongVector(splits), new LongVector(splits)),
+                parts,
                 in);
+        return new SumOfParts(exchange, out, parts, size());
+    }
+
+    private Pending reduceScatter(Supplier<Work> start, Tensor result, Tensor in) {
+        long total = in.nbytes();
+        return begin(Operation.REDUCE_SCATTER, total - total / size(), total, start, result, in);
     }
 
     @Override
@@ -173,7 +189,7 @@ final class BackendCollectives implements Collectives, AutoCloseable {
                             0,
                             () -> {
                                 BarrierOptions options = new BarrierOptions();
-                                if (waiting == Waiting.ON_STREAM) {
+                                if (library == Library.NCCL) {
                                     options.device_ids(new LongVector(new long[] {group.deviceIndex()}));
                                 }
                                 return backend.barrier(options);
@@ -191,7 +207,7 @@ final class BackendCollectives implements Collectives, AutoCloseable {
         }
         sequence++;
         traffic.add(operation, sentBytes, totalBytes);
-        var call = new InFlight.Call(operation, sequence, totalBytes, group, waiting, attendance);
+        var call = new InFlight.Call(operation, sequence, totalBytes, group, library, attendance);
         try (TensorScope scope = TensorScope.open()) {
             return new InFlight(call, TensorScope.own(start.get()), buffers);
         } catch (RuntimeException e) {
@@ -213,6 +229,5 @@ final class BackendCollectives implements Collectives, AutoCloseable {
         }
         closed = true;
         backend.close();
-        attendance.close();
     }
 }

@@ -40,7 +40,8 @@ public interface Collectives {
     Pending allReduceMax(Tensor tensor);
 
     /**
-     * Sums {@code in} over all ranks and leaves part {@code rank()} of it in {@code out}.
+     * Sums {@code in} over all ranks and leaves part {@code rank()} of it in {@code out}. On CPU it needs another buffer of the
+     * size of {@code in} meanwhile, adds in order of ranks, and rounds bfloat16 sums once.
      *
      * @param in {@code size() * out.numel()} elements, cut evenly in storage order
      */

@@ -6,7 +6,7 @@ import org.bytedeco.javacpp.chrono.Milliseconds;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.Work;
 import ulysses.runtime.collective.BackendCollectives.Group;
-import ulysses.runtime.collective.BackendCollectives.Waiting;
+import ulysses.runtime.collective.BackendCollectives.Library;
 import ulysses.runtime.collective.Collectives.Operation;
 import ulysses.runtime.collective.Collectives.Pending;
 import ulysses.runtime.memory.TensorScope;
@@ -21,7 +21,7 @@ final class InFlight implements Pending {
      *
      * @param sequence number of the operation within the group, the same on all ranks
      */
-    record Call(Operation operation, long sequence, long bytes, Group group, Waiting waiting, Attendance attendance) {}
+    record Call(Operation operation, long sequence, long bytes, Group group, Library library, Attendance attendance) {}
 
     private final Call call;
     private final Work work;
@@ -59,7 +59,7 @@ final class InFlight implements Pending {
     private void waitForWork() {
         long start = System.nanoTime();
         try {
-            if (call.waiting() == Waiting.ON_STREAM) {
+            if (call.library() == Library.NCCL) {
                 work._wait();
             } else {
                 waitOnHost();

@@ -5,7 +5,7 @@ import org.bytedeco.pytorch.Backend;
 import org.bytedeco.pytorch.Store;
 import org.bytedeco.pytorch.nccl.ProcessGroupNCCL;
 import ulysses.runtime.collective.BackendCollectives.Group;
-import ulysses.runtime.collective.BackendCollectives.Waiting;
+import ulysses.runtime.collective.BackendCollectives.Library;
 import ulysses.runtime.memory.TensorScope;
 
 /**
@@ -18,13 +18,13 @@ final class NcclCollectives {
 
     /** Opens {@code group}; every rank of it must call this, with its CUDA device as the current one. */
     static BackendCollectives open(RendezvousStore store, String prefix, Group group) {
-        try (TensorScope scope = TensorScope.open();
-                Store groupStore = store.under(prefix + "/nccl")) {
+        try (TensorScope scope = TensorScope.open()) {
+            Store groupStore = store.under(prefix + "/nccl");
             var options = ProcessGroupNCCL.Options.create();
             options.timeout(new Milliseconds(group.timeout().toMillis()));
             Backend backend = TensorScope.own(new ProcessGroupNCCL(groupStore, group.rank(), group.size(), options));
             backend.setGroupDesc(group.name());
-            return new BackendCollectives(backend, group, Waiting.ON_STREAM, Attendance.of(store, prefix, group));
+            return new BackendCollectives(backend, group, Library.NCCL, Attendance.of(store, prefix, group));
         }
     }
 }

@@ -119,20 +119,19 @@ public final class ProcessGroups implements AutoCloseable {
 
     private void awaitEveryone(Rendezvous rendezvous, List<Integer> everyone) {
         Group group = group(rendezvous, "rendezvous", everyone);
-        try (Attendance attendance = Attendance.of(store, rendezvous.key() + "/rendezvous", group)) {
-            attendance.report(0);
-            List<Integer> missing = attendance.awaitEveryone(rendezvous.rendezvousTimeout());
-            if (!missing.isEmpty()) {
-                throw new CollectiveException(
-                        "rank %d waited %d s (rendezvous_timeout) for %d ranks to meet at %s:%d; missing: ranks %s. Look at their logs, or raise rendezvous_timeout if the cluster starts slowly"
-                                .formatted(
-                                        rendezvous.rank(),
-                                        rendezvous.rendezvousTimeout().toSeconds(),
-                                        everyone.size(),
-                                        rendezvous.storeHost(),
-                                        store.port(),
-                                        missing));
-            }
+        Attendance attendance = Attendance.of(store, rendezvous.key() + "/rendezvous", group);
+        attendance.report(0);
+        List<Integer> missing = attendance.awaitEveryone(rendezvous.rendezvousTimeout());
+        if (!missing.isEmpty()) {
+            throw new CollectiveException(
+                    "rank %d waited %d s (rendezvous_timeout) for %d ranks to meet at %s:%d; missing: ranks %s. Look at their logs, or raise rendezvous_timeout if the cluster starts slowly"
+                            .formatted(
+                                    rendezvous.rank(),
+                                    rendezvous.rendezvousTimeout().toSeconds(),
+                                    everyone.size(),
+                                    rendezvous.storeHost(),
+                                    store.port(),
+                                    missing));
         }
     }
 

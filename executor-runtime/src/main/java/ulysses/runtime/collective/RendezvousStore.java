@@ -1,6 +1,7 @@
 package ulysses.runtime.collective;
 
-import org.bytedeco.javacpp.Pointer;
+import java.util.ArrayDeque;
+import java.util.Deque;
 import org.bytedeco.javacpp.chrono.Milliseconds;
 import org.bytedeco.pytorch.PrefixStore;
 import org.bytedeco.pytorch.Store;
@@ -9,20 +10,17 @@ import org.bytedeco.pytorch.TCPStoreOptions;
 import ulysses.runtime.memory.TensorScope;
 
 /**
- * Lives as long as the groups that met there: the key-value store at rank 0, and this rank's one connection to it.
- *
- * <p>Stores made by JavaCPP's constructors are not reference-counted: the first native object that takes one deletes it when done,
- * and Java deletes it again. So the two classes below make a store that Java leaves alone, hand it to libtorch, and get it back
- * counted. {@code Store.clone()} would do as well, but it connects anew, and each connection looks up a name for an address, which
- * takes 5 s where no name server answers.
+ * Lives as long as the groups that met there, and is closed after them: the key-value store at rank 0, and this rank's one
+ * connection to it.
  */
 final class RendezvousStore implements AutoCloseable {
+    private final Deque<Handed> handed = new ArrayDeque<>();
     private final Store store;
     private final int port;
 
-    private RendezvousStore(Store store, int port) {
-        this.store = store;
-        this.port = port;
+    private RendezvousStore(TCPStore store) {
+        this.store = handOver(store);
+        this.port = Short.toUnsignedInt(store.getPort());
     }
 
     /**
@@ -38,8 +36,7 @@ final class RendezvousStore implements AutoCloseable {
             options.port((short) rendezvous.storePort());
             options.waitWorkers(false);
             options.timeout(new Milliseconds(rendezvous.rendezvousTimeout().toMillis()));
-            TCPStore store = new UncountedTcpStore(rendezvous.storeHost(), options);
-            return new RendezvousStore(counted(store), Short.toUnsignedInt(store.getPort()));
+            return new RendezvousStore(TensorScope.own(new TCPStore(rendezvous.storeHost(), options)));
         } catch (RuntimeException e) {
             throw new CollectiveException(
                     "rank %d can't %s the rendezvous store at %s:%d within %d s: %s. Look whether %s"
@@ -62,44 +59,41 @@ final class RendezvousStore implements AutoCloseable {
         return port;
     }
 
-    /** A view whose keys start with {@code prefix}, owned by the caller; it keeps the connection open. */
+    /** A view whose keys start with {@code prefix}; lives as long as this store. */
     Store under(String prefix) {
-        try (TensorScope scope = TensorScope.open()) {
-            return counted(new UncountedPrefixStore(prefix, store));
-        }
+        return handOver(TensorScope.own(new PrefixStore(prefix, store)));
     }
 
-    /** Hands {@code store} over to libtorch and owns what comes back. */
-    private static Store counted(Store store) {
-        return TensorScope.own(new PrefixStore("", store).getUnderlyingStore());
+    private Store handOver(Store made) {
+        Handed pair = Handed.of(made);
+        handed.push(pair);
+        return pair.counted();
     }
 
     @Override
     public void close() {
-        store.close();
-    }
-
-    private static final class UncountedTcpStore extends TCPStore {
-        UncountedTcpStore(String host, TCPStoreOptions options) {
-            super(host, options);
-        }
-
-        @Override
-        @SuppressWarnings({"unchecked", "TypeParameterUnusedInFormals"}) // the signature is JavaCPP's
-        protected <P extends Pointer> P deallocator(Deallocator deallocator) {
-            return (P) this;
+        while (!handed.isEmpty()) {
+            handed.pop().close();
         }
     }
 
-    private static final class UncountedPrefixStore extends PrefixStore {
-        UncountedPrefixStore(String prefix, Store store) {
-            super(prefix, store);
+    /**
+     * A store that native objects may share. What a constructor makes is not reference-counted: handing it to a native object
+     * adds a reference that nobody takes back, and handing it over twice ends the process. So it is handed over once, to a prefix
+     * store that gives it back counted; Java deletes the made one when all is over. {@code Store.clone()} would be counted too,
+     * but connects anew, and each connection looks up a name for an address, 5 s where no name server answers.
+     */
+    private record Handed(Store made, Store counted) implements AutoCloseable {
+        static Handed of(Store made) {
+            try (TensorScope scope = TensorScope.open()) {
+                return new Handed(made, TensorScope.own(new PrefixStore("", made).getUnderlyingStore()));
+            }
         }
 
         @Override
-        @SuppressWarnings({"unchecked", "TypeParameterUnusedInFormals"}) // the signature is JavaCPP's
-        protected <P extends Pointer> P deallocator(Deallocator deallocator) {
-            return (P) this;
+        public void close() {
+            counted.close();
+            made.close();
         }
     }
 }
