@@ -1,0 +1,71 @@
+package ulysses.driver.dataset;
+
+import java.io.Serializable;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.SplittableRandom;
+
+/** Which rows of a dataset take part, and where: {@code num_samples}, then {@code max_samples}. */
+interface DrawnRows extends Serializable {
+
+    /** How many rows take part, repeated ones counted. */
+    long count();
+
+    /** Where a row stands; nowhere if it is left out. */
+    long[] positions(long fileRow);
+
+    /**
+     * The rows that take part.
+     *
+     * @param rows rows in the file
+     * @param samples {@code num_samples}; 0 means all in file order
+     * @param limit {@code max_samples}; 0 means all
+     * @param seed of the draw
+     */
+    static DrawnRows of(long rows, long samples, int limit, long seed) {
+        long wanted = samples > 0 ? samples : rows;
+        long count = limit > 0 ? Math.min(limit, wanted) : wanted;
+        return samples > 0 ? Sampled.of(rows, samples, count, seed) : new First(count);
+    }
+
+    /** The first rows of the file. */
+    record First(long count) implements DrawnRows {
+        @Override
+        public long[] positions(long fileRow) {
+            return fileRow < count ? new long[] {fileRow} : new long[0];
+        }
+    }
+
+    /** Rows in random order; all once before any comes again. LLaMA-Factory draws without a seed, so the order is ours. */
+    record Sampled(long count, Map<Long, long[]> places) implements DrawnRows {
+
+        static Sampled of(long rows, long samples, long count, long seed) {
+            SplittableRandom random = new SplittableRandom(seed);
+            long[] order = new long[Math.toIntExact(rows)];
+            for (int i = 0; i < order.length; i++) {
+                int other = random.nextInt(i + 1);
+                order[i] = order[other];
+                order[other] = i;
+            }
+            Map<Long, long[]> places = new HashMap<>();
+            for (long position = 0; position < samples; position++) {
+                long row = position < rows ? order[(int) position] : random.nextLong(rows);
+                if (position < count) {
+                    places.merge(row, new long[] {position}, Sampled::joined);
+                }
+            }
+            return new Sampled(count, places);
+        }
+
+        private static long[] joined(long[] first, long[] second) {
+            long[] all = java.util.Arrays.copyOf(first, first.length + second.length);
+            System.arraycopy(second, 0, all, first.length, second.length);
+            return all;
+        }
+
+        @Override
+        public long[] positions(long fileRow) {
+            return places.getOrDefault(fileRow, new long[0]);
+        }
+    }
+}

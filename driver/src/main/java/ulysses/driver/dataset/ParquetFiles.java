@@ -1,0 +1,38 @@
+package ulysses.driver.dataset;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.List;
+import org.apache.spark.api.java.JavaRDD;
+import org.apache.spark.api.java.JavaSparkContext;
+import org.apache.spark.sql.Dataset;
+import org.apache.spark.sql.Row;
+import org.apache.spark.sql.SparkSession;
+
+/** Parquet files through Spark's own reader, which knows the number of each row in its file. */
+final class ParquetFiles {
+
+    private static final String ROW_INDEX = "_ulysses_row_index";
+
+    private ParquetFiles() {}
+
+    static NumberedRows read(JavaSparkContext spark, List<SourceFile> files) {
+        SparkSession session = SparkSession.builder().sparkContext(spark.sc()).getOrCreate();
+        JavaRDD<RawRow> rows = spark.emptyRDD();
+        long count = 0;
+        for (SourceFile file : files) {
+            Dataset<Row> table =
+                    session.read().parquet(file.path()).selectExpr("*", "_metadata.row_index as " + ROW_INDEX);
+            long first = count;
+            String path = file.path();
+            rows = rows.union(table.toJavaRDD().map(row -> rawRow(row, first, path)));
+            count += table.count();
+        }
+        return new NumberedRows(rows, count);
+    }
+
+    private static RawRow rawRow(Row row, long first, String path) {
+        ObjectNode object = ColumnValues.object(row);
+        long index = object.remove(ROW_INDEX).longValue();
+        return new RawRow(first + index, "%s row %d".formatted(path, index + 1), object);
+    }
+}
