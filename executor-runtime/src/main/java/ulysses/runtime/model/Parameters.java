@@ -103,6 +103,21 @@ public final class Parameters implements AutoCloseable {
         return flat.narrow(0, stretch.first(), stretch.elements());
     }
 
+    /** Where the parameters lie. */
+    public Device device() {
+        return master.device();
+    }
+
+    /** Weights in the compute dtype, flat: the master weights themselves where that is float32. */
+    public Tensor weights() {
+        return weights;
+    }
+
+    /** Whether compute uses narrower weights than the master weights. */
+    public boolean isMixed() {
+        return mixed;
+    }
+
     /** All elements. */
     public long elements() {
         return master.numel();

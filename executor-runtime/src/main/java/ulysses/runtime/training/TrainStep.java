@@ -1,14 +1,9 @@
 package ulysses.runtime.training;
 
-import org.bytedeco.pytorch.Scalar;
-import org.bytedeco.pytorch.ScalarTypeOptional;
-import org.bytedeco.pytorch.TensorOptions;
-import org.bytedeco.pytorch.global.torch;
 import ulysses.runtime.collective.Collectives;
 import ulysses.runtime.data.MicroBatch;
 import ulysses.runtime.data.StepBatches;
 import ulysses.runtime.gradient.GradientBuckets;
-import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.model.Parameters;
 import ulysses.runtime.optimizer.AdamW;
 
@@ -22,7 +17,7 @@ public final class TrainStep {
     private final Parameters parameters;
     private final GradientBuckets gradients;
     private final AdamW optimizer;
-    private final Collectives world;
+    private final Agreement agreement;
     private final double maxGradNorm;
 
     /** {@code maxGradNorm} of 0 means no clipping. */
@@ -32,7 +27,7 @@ public final class TrainStep {
         this.parameters = parameters;
         this.gradients = new GradientBuckets(parameters, world);
         this.optimizer = optimizer;
-        this.world = world;
+        this.agreement = new Agreement(world, parameters.device());
         this.maxGradNorm = maxGradNorm;
     }
 
@@ -46,7 +41,7 @@ public final class TrainStep {
         }
         long computed = System.nanoTime();
         gradients.reduce();
-        double loss = summedOverRanks(lossSum) / Math.max(1, batches.globalTrainedTokens());
+        double loss = agreement.sum(lossSum) / Math.max(1, batches.globalTrainedTokens());
         long reduced = System.nanoTime();
         double norm = gradients.norm();
         boolean finite = Double.isFinite(norm) && Double.isFinite(loss);
@@ -65,15 +60,5 @@ public final class TrainStep {
                 (computed - begin) / 1e9,
                 (reduced - computed) / 1e9,
                 (updated - reduced) / 1e9);
-    }
-
-    private double summedOverRanks(double value) {
-        try (TensorScope scope = TensorScope.open()) {
-            TensorOptions doubles =
-                    parameters.master().options().dtype(new ScalarTypeOptional(torch.ScalarType.Double));
-            return world.allReduceSum(torch.full(new long[] {1}, new Scalar(value), doubles))
-                    .await()
-                    .item_double();
-        }
     }
 }

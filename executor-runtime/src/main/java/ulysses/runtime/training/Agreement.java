@@ -1,0 +1,76 @@
+package ulysses.runtime.training;
+
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import org.bytedeco.javacpp.LongPointer;
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.ScalarTypeOptional;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorOptions;
+import org.bytedeco.pytorch.global.torch;
+import ulysses.runtime.collective.Collectives;
+import ulysses.runtime.memory.TensorScope;
+
+/** What ranks tell each other outside of the math. Collective: every rank calls the same methods in the same order. */
+final class Agreement {
+
+    private final Collectives world;
+    private final Device device;
+
+    /** Over all ranks of {@code world}, whose tensors lie on {@code device}. */
+    Agreement(Collectives world, Device device) {
+        this.world = world;
+        this.device = device;
+    }
+
+    /** The sum of {@code value} over all ranks, in float64. */
+    double sum(double value) {
+        try (TensorScope scope = TensorScope.open()) {
+            Tensor one = torch.tensor(new double[] {value}, options(torch.ScalarType.Double));
+            return world.allReduceSum(one.to(device, torch.ScalarType.Double))
+                    .await()
+                    .item_double();
+        }
+    }
+
+    /** The texts of all ranks, in order of ranks. */
+    List<String> gather(String text) {
+        byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
+        long[] lengths = gather(new long[] {bytes.length});
+        int longest = Math.toIntExact(Arrays.stream(lengths).max().orElseThrow());
+        long[] padded = new long[longest];
+        for (int i = 0; i < bytes.length; i++) {
+            padded[i] = bytes[i];
+        }
+        long[] all = gather(padded);
+        List<String> texts = new ArrayList<>();
+        for (int rank = 0; rank < lengths.length; rank++) {
+            byte[] one = new byte[(int) lengths[rank]];
+            for (int i = 0; i < one.length; i++) {
+                one[i] = (byte) all[rank * longest + i];
+            }
+            texts.add(new String(one, StandardCharsets.UTF_8));
+        }
+        return texts;
+    }
+
+    private long[] gather(long[] values) {
+        try (TensorScope scope = TensorScope.open()) {
+            Tensor in = torch.tensor(values, options(torch.ScalarType.Long)).to(device, torch.ScalarType.Long);
+            long[] gathered = new long[values.length * world.size()];
+            if (gathered.length == 0) {
+                return gathered;
+            }
+            Tensor out = torch.zeros(new long[] {gathered.length}, in.options());
+            Tensor host = world.allGather(out, in).await().cpu();
+            new LongPointer(host.data_ptr()).get(gathered);
+            return gathered;
+        }
+    }
+
+    private static TensorOptions options(torch.ScalarType type) {
+        return new TensorOptions().dtype(new ScalarTypeOptional(type));
+    }
+}

@@ -1,0 +1,211 @@
+package ulysses.runtime.training;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Clock;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.apache.hadoop.conf.Configuration;
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.global.torch;
+import org.jspecify.annotations.Nullable;
+import ulysses.runtime.checkpoint.Checkpoint;
+import ulysses.runtime.checkpoint.TrainState;
+import ulysses.runtime.collective.ProcessGroups;
+import ulysses.runtime.config.ParallelConfig;
+import ulysses.runtime.config.TrainingConfig;
+import ulysses.runtime.data.PackedDataset;
+import ulysses.runtime.data.RankBatches;
+import ulysses.runtime.export.HuggingFaceExport;
+import ulysses.runtime.memory.DeviceMemory;
+import ulysses.runtime.mesh.RankAssignment;
+import ulysses.runtime.mesh.RankEvent;
+import ulysses.runtime.model.CausalLm;
+import ulysses.runtime.model.InitialWeights;
+import ulysses.runtime.model.Parameters;
+import ulysses.runtime.objective.NextToken;
+import ulysses.runtime.optimizer.AdamW;
+import ulysses.runtime.weights.Folder;
+import ulysses.runtime.weights.ModelDirectory;
+import ulysses.runtime.weights.ModelSpec;
+import ulysses.runtime.weights.WeightIndex;
+
+/** One rank's life, top to bottom: data, model, groups, loop, export. Everything it opens it closes, in reverse. */
+final class RankRun {
+
+    private final RankAssignment assignment;
+    private final TrainingConfig config;
+    private final RankReporter reporter;
+    private final Configuration hadoop;
+    private final Path scratch;
+
+    /** The rank that {@code assignment} describes. */
+    RankRun(RankAssignment assignment, RankReporter reporter) {
+        this.assignment = assignment;
+        this.config = assignment.config();
+        this.reporter = reporter;
+        this.hadoop = new Configuration();
+        assignment.hadoop().forEach(hadoop::set);
+        this.scratch = Path.of(assignment.localDirectory()).resolve("rank-" + assignment.rank());
+    }
+
+    /** Runs all of it; returns the optimizer steps done. */
+    long run() throws IOException {
+        try {
+            return opened();
+        } catch (RuntimeException failure) {
+            throw memory().explain(failure);
+        }
+    }
+
+    private long opened() throws IOException {
+        reporter.phase("load", 0);
+        Files.createDirectories(scratch);
+        Device device = device();
+        ModelDirectory source = ModelDirectory.open(config.model().modelNameOrPath(), hadoop);
+        ModelSpec spec = scaled(source.spec());
+        try (PackedDataset rows = PackedDataset.open(assignment.trainRows(), scratch.resolve("train"), hadoop);
+                Parameters parameters = new Parameters(spec, config.model().computeType(), device);
+                AdamW optimizer = new AdamW(parameters, config.step())) {
+            initialise(source, spec, parameters);
+            reporter.phase("connect", 0);
+            try (ProcessGroups groups = ProcessGroups.open(
+                    assignment, port -> reporter.event(new RankEvent.StoreOpen(assignment.rank(), port)))) {
+                return train(source, spec, new Trained(parameters, optimizer, rows), groups);
+            }
+        }
+    }
+
+    private record Trained(Parameters parameters, AdamW optimizer, PackedDataset rows) {}
+
+    private long train(ModelDirectory source, ModelSpec spec, Trained trained, ProcessGroups groups)
+            throws IOException {
+        Parameters parameters = trained.parameters();
+        Agreement agreement = new Agreement(groups.world(), parameters.device());
+        ModelState model = new ModelState(spec, parameters, trained.optimizer());
+        RunCheckpoints checkpoints = new RunCheckpoints(assignment, source, spec, agreement, hadoop);
+        List<String> warnings = new ArrayList<>();
+        Optional<Checkpoint> resumed = checkpoints.latest(warnings);
+        warnings.forEach(reporter::warning);
+        String rowsFingerprint = trained.rows().fingerprint();
+        resumed.ifPresent(checkpoint -> checkpoints.restore(checkpoint, rowsFingerprint, model));
+
+        RankBatches batches = RankBatches.training(trained.rows(), assignment.mesh(), assignment.rank(), config.step());
+        SequenceStep sequence = sequence(spec, parameters, groups);
+        TrainStep step = new TrainStep(
+                sequence,
+                parameters,
+                trained.optimizer(),
+                groups.world(),
+                config.step().maxGradNorm());
+        Optional<TrainerLog> log = assignment.rank() == 0 ? Optional.of(log(spec, batches, resumed)) : Optional.empty();
+        try (Evaluating evaluating = openEvaluation(sequence, agreement)) {
+            TrainLoop loop = new TrainLoop(
+                    config,
+                    new TrainLoop.Parts(batches, step, model, checkpoints, evaluating.pass(), log, reporter, memory()),
+                    resumed.map(Checkpoint::state).orElseGet(() -> beginning(rowsFingerprint)));
+            TrainState end = loop.run();
+            finish(evaluating, log, end);
+            export(source, spec, model, end);
+            return end.step();
+        }
+    }
+
+    private Device device() {
+        if (config.parallel().device() == ParallelConfig.Device.CPU) {
+            return new Device("cpu");
+        }
+        if (!torch.cuda_is_available()) {
+            throw new IllegalStateException(
+                    "device: cuda, but libtorch finds no CUDA device here; build with -Pgpu and check LD_LIBRARY_PATH and the driver, or set device: cpu");
+        }
+        return new Device("cuda:" + assignment.deviceIndex());
+    }
+
+    private DeviceMemory memory() {
+        return config.parallel().device() == ParallelConfig.Device.CPU
+                ? DeviceMemory.host()
+                : DeviceMemory.cuda(assignment.deviceIndex());
+    }
+
+    private ModelSpec scaled(ModelSpec spec) {
+        @Nullable String scaling = config.model().ropeScaling();
+        return scaling == null
+                ? spec
+                : spec.withRopeScaling(scaling, config.data().cutoffLength());
+    }
+
+    private void initialise(ModelDirectory source, ModelSpec spec, Parameters parameters) {
+        InitialWeights weights = new InitialWeights(spec, parameters);
+        if (config.model().trainFromScratch()) {
+            weights.draw(config.step().seed());
+        } else {
+            try (WeightIndex files = source.weights()) {
+                weights.load(files);
+            }
+        }
+    }
+
+    private SequenceStep sequence(ModelSpec spec, Parameters parameters, ProcessGroups groups) {
+        CausalLm.Layers how =
+                new CausalLm.Layers(config.parallel().device(), config.model().gradientCheckpointing());
+        CausalLm model = new CausalLm(spec, parameters, how, groups.sequenceParallel());
+        return new SequenceStep(model, new NextToken(model.head()), groups.sequenceParallel());
+    }
+
+    private TrainerLog log(ModelSpec spec, RankBatches batches, Optional<Checkpoint> resumed) {
+        Folder output = Folder.at(config.output().outputDir(), hadoop);
+        TrainerRun run = TrainerRun.of(config, batches.totalSteps(), spec.nonEmbeddingParameterCount());
+        return resumed.map(
+                        checkpoint -> TrainerLog.resume(output, run, Clock.systemUTC(), checkpoint.trainerStateJson()))
+                .orElseGet(() -> TrainerLog.begin(output, run, Clock.systemUTC()));
+    }
+
+    private TrainState beginning(String rowsFingerprint) {
+        return new TrainState(0, 0, 0, 0, 0, 0, 0, config.step().seed(), assignment.runId(), rowsFingerprint);
+    }
+
+    /** Evaluation rows, if any, open for the loop. */
+    private record Evaluating(Optional<PackedDataset> rows, Optional<EvaluationPass> pass) implements AutoCloseable {
+        @Override
+        public void close() throws IOException {
+            if (rows.isPresent()) {
+                rows.get().close();
+            }
+        }
+    }
+
+    private Evaluating openEvaluation(SequenceStep sequence, Agreement agreement) throws IOException {
+        @Nullable String folder = assignment.evalRows();
+        if (folder == null) {
+            return new Evaluating(Optional.empty(), Optional.empty());
+        }
+        PackedDataset rows = PackedDataset.open(folder, scratch.resolve("eval"), hadoop);
+        RankBatches batches = RankBatches.evaluation(
+                rows, assignment.mesh(), assignment.rank(), config.evaluation().rowsPerRank());
+        return new Evaluating(Optional.of(rows), Optional.of(new EvaluationPass(sequence, batches, agreement)));
+    }
+
+    private void finish(Evaluating evaluating, Optional<TrainerLog> log, TrainState end) throws IOException {
+        log.ifPresent(file -> file.finish(end.rowsSeen()));
+        if (config.evaluation().doEval() && evaluating.pass().isPresent()) {
+            reporter.phase("evaluate", end.step());
+            TrainerLog.Evaluation result = evaluating.pass().get().run();
+            log.ifPresent(file -> file.finalEvaluation(result));
+            if (assignment.rank() == 0) {
+                reporter.event(new RankEvent.Evaluated(0, end.step(), result.loss()));
+            }
+        }
+    }
+
+    private void export(ModelDirectory source, ModelSpec spec, ModelState model, TrainState end) {
+        if (assignment.rank() == 0) {
+            reporter.phase("export", end.step());
+            Folder output = Folder.at(config.output().outputDir(), hadoop);
+            HuggingFaceExport.write(
+                    source, spec, model.weights(), output, config.output().maxShardBytes());
+        }
+    }
+}
