@@ -3,7 +3,7 @@ package ulysses.driver.packing;
 import java.io.Serializable;
 
 /** What became of one example. */
-public sealed interface Encoded extends Serializable permits EncodedExample, Encoded.Dropped {
+public sealed interface Encoded extends Serializable permits EncodedExample, EncodedPair, Encoded.Dropped {
 
     /**
      * Nothing is trained on this example.

@@ -1,9 +1,11 @@
 package ulysses.driver.packing;
 
 import java.io.Serializable;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 import ulysses.driver.dataset.Example;
 import ulysses.driver.tokenizer.ChatEncoder;
 import ulysses.driver.tokenizer.ChatEncoder.EarlierThoughts;
@@ -53,7 +55,7 @@ public final class ExampleEncoder implements Serializable {
     }
 
     /** Pretraining needs no template; without one it takes the tokenizer's end token, as template empty does. */
-    private static @org.jspecify.annotations.Nullable String template(EncodingRules rules) {
+    private static @Nullable String template(EncodingRules rules) {
         return rules.template() == null && rules.stage() == TuningConfig.Stage.PT ? "empty" : rules.template();
     }
 
@@ -95,6 +97,47 @@ public final class ExampleEncoder implements Serializable {
         };
     }
 
+    /**
+     * Token ids and labels of a prompt with two answers, for preference training: the answers are trained, the prompt of both is that
+     * of the chosen side, and what is cut is cut alike.
+     *
+     * @throws ulysses.runtime.data.DataException as {@link #encode}
+     */
+    public Encoded encodePair(Example example) {
+        if (example instanceof Example.Unusable unusable) {
+            return new Encoded.Dropped(unusable.reason());
+        }
+        if (!(example instanceof Example.Preference preference)) {
+            return new Encoded.Dropped("no pair of answers");
+        }
+        Turn chosen = chat.oneTurn(with(preference, preference.chosen()), preference.system(), preference.tools());
+        Turn rejected = chat.oneTurn(with(preference, preference.rejected()), preference.system(), preference.tools());
+        int[] end = chat.efficientEos() ? new int[] {eosId()} : new int[0];
+        int longer = Math.max(chosen.target().length, rejected.target().length) + end.length;
+        TurnLengths lengths = TurnLengths.of(chosen.source().length, longer, rules.cutoffLength());
+        return new EncodedPair(
+                side(chosen.source(), chosen.target(), end, lengths),
+                side(chosen.source(), rejected.target(), end, lengths));
+    }
+
+    private static List<Example.Message> with(Example.Preference preference, Example.Message answer) {
+        List<Example.Message> messages = new ArrayList<>(preference.prompt());
+        messages.add(answer);
+        return messages;
+    }
+
+    private static EncodedExample side(int[] prompt, int[] answer, int[] end, TurnLengths lengths) {
+        int target = Math.min(answer.length + end.length, lengths.target());
+        int[] ids = Arrays.copyOf(prompt, lengths.source() + target);
+        int[] ended = Arrays.copyOf(answer, answer.length + end.length);
+        System.arraycopy(end, 0, ended, answer.length, end.length);
+        System.arraycopy(ended, 0, ids, lengths.source(), target);
+        int[] labels = ids.clone();
+        Arrays.fill(labels, 0, lengths.source(), PackedRow.IGNORE_INDEX);
+        int original = prompt.length + ended.length;
+        return new EncodedExample(ids, labels, ids.length < original, original);
+    }
+
     /** The text is encoded with its end as one string. A label that equals the padding does not count, as the collator has it. */
     private Encoded encodeText(Example example) {
         String text = example instanceof Example.PlainText plain ? plain.text() : firstMessage(example);
@@ -123,7 +166,7 @@ public final class ExampleEncoder implements Serializable {
     private Encoded encodeConversation(Example.Conversation conversation) {
         EarlierThoughts earlier =
                 rules.masksHistory() && !chat.preservesThinking() ? EarlierThoughts.REMOVED : EarlierThoughts.KEPT;
-        List<Turn> turns = new java.util.ArrayList<>(
+        List<Turn> turns = new ArrayList<>(
                 chat.turns(conversation.messages(), conversation.system(), conversation.tools(), earlier));
         int end = chat.efficientEos() ? 1 : 0;
         int original = end;

@@ -1,17 +1,13 @@
 package ulysses.driver.tokenizer;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.databind.JsonNode;
 import java.io.Serializable;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalInt;
-import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import ulysses.driver.dataset.Example.Message;
-import ulysses.driver.dataset.PythonJson;
-import ulysses.runtime.data.DataException;
 
 /**
  * Messages to token ids: a {@link ChatTemplate} with a {@link Tokenizer} and the options that LLaMA-Factory applies to both. Every
@@ -46,12 +42,10 @@ public final class ChatEncoder implements Serializable {
     @SuppressWarnings("ArrayRecordComponent") // never compared; handed on at once
     public record Turn(int[] source, int[] target) {}
 
-    private static final Pattern TOOL_CALL = Pattern.compile("<tool_call>(.*?)</tool_call>", Pattern.DOTALL);
-
     private final ChatTemplate template;
     private final Tokenizer tokenizer;
     private final Options options;
-    private final ToolFormat toolFormat;
+    private final FunctionText calls;
     private final List<SlotElement> function;
     private final String defaultSystem;
     private final Pattern thought;
@@ -64,21 +58,14 @@ public final class ChatEncoder implements Serializable {
         this.special = SpecialTokens.of(template, tokenizer);
         this.tokenizer = tokenizer.withSpecialTokens(special.cutOut());
         this.defaultSystem = options.defaultSystem() == null ? template.defaultSystem() : options.defaultSystem();
-        if (options.toolFormat() == null) {
-            this.toolFormat = template.toolFormat();
-            this.function = template.function();
-        } else {
-            this.toolFormat = ToolFormat.named(options.toolFormat());
-            this.function = ChatTemplate.answer(template.efficientEos());
-        }
         this.thought = Pattern.compile(
-                Pattern.quote(opening()) + "(.*?)"
-                        + Pattern.quote(template.thoughtWords().get(1)),
+                template.thoughtWords().stream().map(Pattern::quote).collect(Collectors.joining("(.*?)")),
                 Pattern.DOTALL);
-    }
-
-    private String opening() {
-        return template.thoughtWords().get(0);
+        this.function =
+                options.toolFormat() == null ? template.function() : ChatTemplate.answer(template.efficientEos());
+        ToolFormat format =
+                options.toolFormat() == null ? template.toolFormat() : ToolFormat.named(options.toolFormat());
+        this.calls = new FunctionText(format, template.systemInUser() ? List.of() : List.of(thought));
     }
 
     /** The tokenizer as the template leaves it. */
@@ -208,19 +195,8 @@ public final class ChatEncoder implements Serializable {
         if (text.isEmpty() && tools.isEmpty()) {
             return List.of();
         }
-        String toolText = tools.isEmpty() ? "" : toolFormat.toolText(toolsJson(tools), options.toolDate());
+        String toolText = tools.isEmpty() ? "" : calls.toolText(tools, options.toolDate());
         return filled(template.system(), text + toolText);
-    }
-
-    private static JsonNode toolsJson(String tools) {
-        try {
-            return PythonJson.parse(tools);
-        } catch (JsonProcessingException damaged) {
-            throw new DataException(
-                    "tools is not valid JSON: %s in %s; write a JSON list of tools, or leave it empty"
-                            .formatted(damaged.getOriginalMessage(), shown(tools)),
-                    damaged);
-        }
     }
 
     private List<SlotElement> messageElements(Message message, String leading, int turn) {
@@ -232,7 +208,7 @@ public final class ChatEncoder implements Serializable {
                         : withTurn(filled(template.user(), content), turn);
             case ASSISTANT -> filled(template.assistant(), content);
             case OBSERVATION -> filled(template.observation(), content);
-            case FUNCTION -> filled(function, callText(content));
+            case FUNCTION -> filled(function, calls.callText(content));
         };
     }
 
@@ -250,34 +226,6 @@ public final class ChatEncoder implements Serializable {
             filled.add(element instanceof SlotElement.Text text ? text.with(name, value) : element);
         }
         return filled;
-    }
-
-    /** A call written by the tool format; what stands around it (a thought) stays in front. Mistral's form knows no thoughts. */
-    private String callText(String content) {
-        Matcher marked = TOOL_CALL.matcher(content);
-        if (!template.systemInUser() && marked.find()) {
-            return content.replace(marked.group(), "") + written(marked.group(1), content);
-        }
-        Matcher thinking = thought.matcher(content);
-        if (!template.systemInUser() && thinking.find()) {
-            return thinking.group() + written(content.replace(thinking.group(), ""), content);
-        }
-        return written(content, content);
-    }
-
-    private String written(String json, String content) {
-        try {
-            return toolFormat.callText(ToolFormat.calls(PythonJson.parse(json)));
-        } catch (JsonProcessingException damaged) {
-            throw new DataException(
-                    "a function call is not valid JSON: %s in %s; write {\"name\": ..., \"arguments\": ...}"
-                            .formatted(damaged.getOriginalMessage(), shown(content)),
-                    damaged);
-        }
-    }
-
-    private static String shown(String text) {
-        return text.length() <= 100 ? text : text.substring(0, 100) + "...";
     }
 
     private int[] ids(List<SlotElement> elements) {

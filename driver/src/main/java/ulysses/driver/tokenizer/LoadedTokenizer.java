@@ -64,6 +64,10 @@ final class LoadedTokenizer {
 
     /** The library's defaults cut at 512 tokens and pad batches: both are switched off. */
     private static HuggingFaceTokenizer open(byte[] bytes, String folder) {
+        if (System.getProperty("ai.djl.offline") == null) {
+            System.setProperty(
+                    "ai.djl.offline", "true"); // the native library is in the jar: never ask the network for it
+        }
         try {
             return HuggingFaceTokenizer.newInstance(
                     new ByteArrayInputStream(bytes),

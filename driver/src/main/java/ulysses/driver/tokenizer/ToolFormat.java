@@ -85,11 +85,11 @@ public enum ToolFormat {
      * @param date what llama3's prompt shows as today
      */
     String toolText(JsonNode tools, String date) {
+        if (tools.isEmpty() && (tools.isContainerNode() || tools.asText().isEmpty()) && !tools.isNull()) {
+            return "";
+        }
         if (!tools.isArray()) {
             throw new DataException("tools is not a JSON list but %s; write [...]".formatted(shown(tools)));
-        }
-        if (tools.isEmpty()) {
-            return "";
         }
         return switch (this) {
             case DEFAULT -> defaultText(tools);

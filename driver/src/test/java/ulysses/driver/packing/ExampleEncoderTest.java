@@ -63,6 +63,34 @@ class ExampleEncoderTest {
     }
 
     @Test
+    void givesThePairsOfLlamaFactory() {
+        List<JsonNode> recorded = ReferenceFiles.lines("templates/preference");
+
+        for (JsonNode line : recorded) {
+            ExampleEncoder encoder = encoder(line);
+            List<EncodedPair> pairs = RecordedRows.examples(line).stream()
+                    .map(encoder::encodePair)
+                    .filter(EncodedPair.class::isInstance)
+                    .map(EncodedPair.class::cast)
+                    .toList();
+            assertThat(pairs)
+                    .as("%s", line.get("case"))
+                    .hasSize(line.get("expected").size());
+            for (int i = 0; i < pairs.size(); i++) {
+                JsonNode expected = line.get("expected").get(i);
+                EncodedPair pair = pairs.get(i);
+                assertThat(pair.chosen().ids())
+                        .as("%s", line.get("case"))
+                        .isEqualTo(ints(expected.get("chosen_input_ids")));
+                assertThat(pair.chosen().labels()).isEqualTo(ints(expected.get("chosen_labels")));
+                assertThat(pair.rejected().ids()).isEqualTo(ints(expected.get("rejected_input_ids")));
+                assertThat(pair.rejected().labels()).isEqualTo(ints(expected.get("rejected_labels")));
+            }
+        }
+        assertThat(recorded).hasSize(52);
+    }
+
+    @Test
     void encodesPretrainingTextsAsLlamaFactoryDoes() {
         List<JsonNode> recorded = ReferenceFiles.lines("templates/pretrain");
 
