@@ -6,7 +6,7 @@ import java.math.BigInteger;
  * NumPy's {@code default_rng(seed)}: PCG64 (XSL-RR 128/64, O'Neill 2014) seeded through SeedSequence. LLaMA-Factory mixes and splits
  * datasets with it, so the same seed gives the same rows here.
  */
-final class NumpyGenerator {
+public final class NumpyGenerator {
 
     private static final BigInteger MODULUS = BigInteger.ONE.shiftLeft(128);
     private static final BigInteger MULTIPLIER = new BigInteger("2360ED051FC65DA44385DF649FCCF645", 16);
@@ -15,7 +15,8 @@ final class NumpyGenerator {
     private final BigInteger increment;
     private BigInteger state;
 
-    NumpyGenerator(long seed) {
+    /** The generator of {@code default_rng(seed)}. */
+    public NumpyGenerator(long seed) {
         int[] words = seedWords(seed);
         BigInteger start = word128(words, 0);
         BigInteger stream = word128(words, 4);
@@ -42,7 +43,7 @@ final class NumpyGenerator {
     }
 
     /** 64 random bits. */
-    long nextLong() {
+    public long nextLong() {
         step();
         BigInteger high = state.shiftRight(64);
         long folded = high.xor(state.and(LOW_64)).longValue();

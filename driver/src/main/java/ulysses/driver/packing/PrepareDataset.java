@@ -1,0 +1,257 @@
+package ulysses.driver.packing;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+import java.util.stream.Collectors;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.spark.api.java.JavaRDD;
+import org.apache.spark.api.java.JavaSparkContext;
+import org.apache.spark.broadcast.Broadcast;
+import org.apache.spark.sql.SparkSession;
+import org.apache.spark.util.SerializableConfiguration;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import ulysses.driver.dataset.DatasetRegistry;
+import ulysses.driver.dataset.DatasetRows;
+import ulysses.driver.dataset.SourceRow;
+import ulysses.driver.packing.EncodeRows.Membership;
+import ulysses.driver.packing.ShardResult.Tally;
+import ulysses.driver.tokenizer.Tokenizer;
+import ulysses.runtime.config.TrainingConfig;
+import ulysses.runtime.config.TrainingConfig.Packing;
+import ulysses.runtime.config.TuningConfig;
+import ulysses.runtime.data.DataException;
+import ulysses.runtime.data.PackedDatasetWriter;
+import ulysses.runtime.data.PackedManifest;
+
+/**
+ * The Spark job that makes packed rows of data sets: rows are read and encoded where they lie, sent to the shard that their number
+ * says, and packed there. What comes out depends on data and settings only, not on executors, partitions or retries.
+ */
+public final class PrepareDataset {
+    private static final Logger LOG = LoggerFactory.getLogger(PrepareDataset.class);
+
+    private final JavaSparkContext spark;
+    private final Configuration hadoop;
+    private final TrainingConfig config;
+    private final Tokenizer tokenizer;
+    private final PreparedFolder folder;
+
+    private PrepareDataset(SparkSession spark, TrainingConfig config, Tokenizer tokenizer) throws IOException {
+        this.spark = JavaSparkContext.fromSparkContext(spark.sparkContext());
+        this.hadoop = spark.sparkContext().hadoopConfiguration();
+        this.config = config;
+        this.tokenizer = tokenizer;
+        this.folder = new PreparedFolder(folder(config), hadoop);
+    }
+
+    private static String folder(TrainingConfig config) {
+        TrainingConfig.Data data = config.data();
+        if (data.tokenizedPath() != null) {
+            return data.tokenizedPath();
+        }
+        return data.preparedDirectory() != null
+                ? data.preparedDirectory()
+                : config.output().outputDir() + "/prepared";
+    }
+
+    /**
+     * Prepares the data of a run, or finds it prepared: in {@code tokenized_path} whatever is there is taken, elsewhere what was
+     * made from the same data with the same settings.
+     *
+     * @throws DataException if the data can't be used, or no row is left
+     */
+    public static PreparedData prepare(SparkSession spark, TrainingConfig config, Tokenizer tokenizer) {
+        try {
+            return new PrepareDataset(spark, config, tokenizer).run();
+        } catch (IOException e) {
+            throw new UncheckedIOException("data can't be prepared: " + e.getMessage(), e);
+        }
+    }
+
+    private PreparedData run() throws IOException {
+        if (config.data().tokenizedPath() != null) {
+            Optional<PreparedData> tokenized = folder.tokenized();
+            if (tokenized.isPresent()) {
+                return tokenized.get();
+            }
+        }
+        DatasetRegistry registry = DatasetRegistry.open(config.data().datasetDir(), hadoop);
+        registry.require(config.data().dataset(), DatasetRegistry.Kind.TEXTS);
+        registry.require(config.data().evalDataset(), DatasetRegistry.Kind.TEXTS);
+        String fingerprint = DataFingerprint.of(config, tokenizer, registry, hadoop);
+        if (!config.data().overwriteCache()) {
+            Optional<PreparedData> there = folder.reusable(fingerprint, spark);
+            if (there.isPresent()) {
+                return there.get();
+            }
+        }
+        folder.open();
+        PackedDatasetWriter.of(folder.train(), hadoop).clear();
+        PackedDatasetWriter.of(folder.eval(), hadoop).clear();
+        try {
+            return folder.complete(make(registry, fingerprint));
+        } catch (Exception e) { // Scala code throws SparkException without declaring it
+            throw reason(e);
+        }
+    }
+
+    private PrepareReport make(DatasetRegistry registry, String fingerprint) throws IOException {
+        ExampleEncoder encoder = encoder();
+        JavaRDD<SourceRow> rows = read(registry, config.data().dataset());
+        long count = rows.count();
+        PrepareReport.Part train;
+        PrepareReport.@Nullable Part eval = null;
+        if (config.evaluation().validationSize() > 0) {
+            ValidationSplit split = ValidationSplit.of(
+                    count, config.evaluation().validationSize(), config.step().seed());
+            long validation =
+                    ValidationSplit.validationRows(count, config.evaluation().validationSize());
+            Broadcast<ValidationSplit> places = spark.broadcast(split);
+            eval = set(
+                    new RowSet(rows, validation, Membership.validation(places), folder.eval()), encoder, fingerprint);
+            train = set(
+                    new RowSet(rows, count - validation, Membership.training(places), folder.train()),
+                    encoder,
+                    fingerprint);
+            places.destroy();
+        } else {
+            if (!config.data().evalDataset().isEmpty()) {
+                JavaRDD<SourceRow> evalRows = read(registry, config.data().evalDataset());
+                eval = set(
+                        new RowSet(evalRows, evalRows.count(), Membership.all(), folder.eval()), encoder, fingerprint);
+            }
+            train = set(new RowSet(rows, count, Membership.all(), folder.train()), encoder, fingerprint);
+        }
+        return new PrepareReport(PrepareReport.VERSION, fingerprint, tokenizer.fingerprint(), train, eval);
+    }
+
+    private JavaRDD<SourceRow> read(DatasetRegistry registry, List<String> names) {
+        return DatasetRows.read(
+                spark, registry, names, config.data(), config.step().seed());
+    }
+
+    /** LLaMA-Factory's packing leaves one place of a row to padding, so conversations are cut one token earlier. */
+    private ExampleEncoder encoder() {
+        EncodingRules rules = EncodingRules.of(config);
+        int capacity = shape(-1).capacity(config.data().packing());
+        return new ExampleEncoder(
+                new EncodingRules(
+                        rules.stage(),
+                        rules.template(),
+                        capacity,
+                        rules.cutsTexts(),
+                        rules.trainsOnPrompt(),
+                        rules.masksHistory(),
+                        rules.splitsSpecialTokens(),
+                        rules.chat()),
+                tokenizer);
+    }
+
+    private RowMaker.Shape shape(int padId) {
+        int blockStart = tokenizer.addsBos()
+                ? tokenizer.bosToken().map(tokenizer::id).orElseThrow().orElseThrow()
+                : -1;
+        return new RowMaker.Shape(
+                config.data().cutoffLength(), config.data().preprocessingBatchSize(), padId, blockStart);
+    }
+
+    /**
+     * Rows that become one folder.
+     *
+     * @param rows rows of the set, and perhaps others
+     * @param count how many belong to the set
+     * @param membership which ones
+     * @param folder where they go
+     */
+    private record RowSet(JavaRDD<SourceRow> rows, long count, Membership membership, String folder) {}
+
+    private PrepareReport.Part set(RowSet set, ExampleEncoder encoder, String fingerprint) throws IOException {
+        TrainingConfig.Data data = config.data();
+        ShardPlan plan = ShardPlan.of(
+                data.packing(),
+                set.count(),
+                data.preprocessingBatchSize(),
+                config.step().seed());
+        ShardTask.Target target = new ShardTask.Target(
+                set.folder(),
+                plan.shards(),
+                data.packing(),
+                shape(encoder.padId()),
+                config.tuning().stage() == TuningConfig.Stage.PT && data.packing() != Packing.NONE,
+                new SerializableConfiguration(hadoop));
+        List<ShardResult> results = set.rows()
+                .flatMapToPair(new EncodeRows(encoder, set.membership(), plan))
+                .repartitionAndSortWithinPartitions(new Place.ByShard(plan.shards()))
+                .mapPartitionsWithIndex(new ShardTask(target), false)
+                .collect();
+        List<ShardResult> ordered =
+                results.stream().sorted(ShardResult.BY_INDEX).toList();
+        Tally tally = Tally.of(ordered);
+        refuseEmpty(set, ordered, tally);
+        PackedDatasetWriter.Origin origin = new PackedDatasetWriter.Origin(
+                data.cutoffLength(), data.packing().name(), tokenizer.fingerprint(), fingerprint);
+        PackedManifest manifest = PackedDatasetWriter.of(set.folder(), hadoop)
+                .commit(ordered.stream().map(ShardResult::shard).toList(), origin);
+        PrepareReport.Part part = part(set, tally, manifest);
+        LOG.info("prepared {}: {}", set.folder(), part.summary());
+        return part;
+    }
+
+    private static void refuseEmpty(RowSet set, List<ShardResult> results, Tally tally) {
+        long rows = results.stream()
+                .mapToLong(result -> result.shard().written().counts().rows())
+                .sum();
+        if (rows > 0) {
+            return;
+        }
+        String reasons = tally.dropped().entrySet().stream()
+                .map(reason -> "%d: %s".formatted(reason.getValue().count(), reason.getKey()))
+                .collect(Collectors.joining("; "));
+        if (tally.leftOutTokens() > 0) {
+            reasons = "%d tokens don't fill one row of cutoff_len; lower cutoff_len, or use packing_mode: best_fit"
+                    .formatted(tally.leftOutTokens());
+        }
+        throw new DataException("no row is left of the %d that were read for %s%s"
+                .formatted(
+                        set.count(),
+                        set.folder(),
+                        reasons.isEmpty() ? "; name a dataset that has rows" : " (" + reasons + ")"));
+    }
+
+    private PrepareReport.Part part(RowSet set, Tally tally, PackedManifest manifest) {
+        Map<String, Long> otherwise = new TreeMap<>(tally.packedRowsOtherwise());
+        otherwise.remove(manifest.packing());
+        return new PrepareReport.Part(
+                manifest.packing(),
+                manifest.cutoffLength(),
+                set.count(),
+                tally.kept(),
+                tally.dropped(),
+                tally.truncated(),
+                tally.truncatedTokens(),
+                tally.leftOutTokens(),
+                manifest.documents(),
+                manifest.tokens(),
+                manifest.trainedTokens(),
+                manifest.rows(),
+                manifest.tokens() / ((double) manifest.rows() * manifest.cutoffLength()),
+                otherwise);
+    }
+
+    /** What the user should read: a failed job carries the exception of the task as its cause. */
+    private static RuntimeException reason(Exception failure) {
+        Optional<DataException> data = DatasetRows.dataException(failure);
+        if (data.isPresent()) {
+            return data.get();
+        }
+        return failure instanceof RuntimeException runtime
+                ? runtime
+                : new IllegalStateException("data can't be prepared: " + failure.getMessage(), failure);
+    }
+}
