@@ -105,7 +105,8 @@ public final class ConfigFile {
             throw new ConfigException(sources.file(), reading.problems());
         }
         List<String> notes = new ArrayList<>(reading.notes());
-        TrainingConfig config = new ConfigSections(reading.settings(), sources, notes).config();
+        TrainingConfig config =
+                new ConfigSections(reading.settings(), sources, notes, new WorkingDirectory(hadoop)).config();
         return new Loaded(config, notes);
     }
 

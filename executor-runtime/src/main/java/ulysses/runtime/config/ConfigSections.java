@@ -31,9 +31,11 @@ final class ConfigSections {
     private final Settings settings;
     private final ConfigFile.Sources sources;
     private final List<String> notes;
+    private final WorkingDirectory working;
 
-    ConfigSections(Settings settings, ConfigFile.Sources sources, List<String> notes) {
+    ConfigSections(Settings settings, ConfigFile.Sources sources, List<String> notes, WorkingDirectory working) {
         this.settings = settings;
+        this.working = working;
         this.sources = sources;
         this.notes = notes;
     }
@@ -46,7 +48,7 @@ final class ConfigSections {
         settings.choice("optim");
         boolean bf16 = settings.flag("bf16") || settings.flag("pure_bf16");
         return new Model(
-                settings.text("model_name_or_path").orElseThrow(),
+                working.absoluteIfThere(settings.text("model_name_or_path").orElseThrow()),
                 settings.flag("train_from_scratch"),
                 bf16 ? ComputeType.BFLOAT16 : ComputeType.FLOAT32,
                 settings.isGiven("rope_scaling") ? settings.choice("rope_scaling") : null,
@@ -65,7 +67,7 @@ final class ConfigSections {
         return new Data(
                 settings.list("dataset"),
                 settings.list("eval_dataset"),
-                settings.text("dataset_dir").orElseThrow(),
+                working.anchored(settings.text("dataset_dir").orElseThrow()),
                 settings.text("template").orElse(null),
                 rowLength(packing),
                 settings.flag("train_on_prompt"),
@@ -84,8 +86,8 @@ final class ConfigSections {
                 settings.integer("preprocessing_batch_size"),
                 settings.optionalInteger("preprocessing_num_workers").orElse(0),
                 settings.flag("overwrite_cache"),
-                settings.text("tokenized_path").orElse(null),
-                settings.text("prepared_dir").orElse(null),
+                working.absolute(settings.text("tokenized_path").orElse(null)),
+                working.absolute(settings.text("prepared_dir").orElse(null)),
                 settings.text("tool_date").orElseThrow());
     }
 
@@ -183,9 +185,11 @@ final class ConfigSections {
     private Output output() {
         String resume = settings.text("resume_from_checkpoint").orElse("true");
         Optional<Boolean> switched = ScalarText.flag(resume);
-        String folder = switched.equals(Optional.of(true)) ? null : switched.isPresent() ? Output.NEVER_RESUME : resume;
+        String folder = switched.equals(Optional.of(true))
+                ? null
+                : switched.isPresent() ? Output.NEVER_RESUME : working.anchored(resume);
         return new Output(
-                settings.text("output_dir").orElseThrow(),
+                working.anchored(settings.text("output_dir").orElseThrow()),
                 settings.flag("overwrite_output_dir"),
                 settings.integer("logging_steps"),
                 SaveStrategy.valueOf(upper(settings.choice("save_strategy"))),
@@ -193,7 +197,7 @@ final class ConfigSections {
                 settings.optionalInteger("save_total_limit").orElse(0),
                 settings.flag("save_only_model"),
                 folder,
-                settings.text("checkpoint_dir").orElse(null),
+                working.absolute(settings.text("checkpoint_dir").orElse(null)),
                 settings.flag("plot_loss"),
                 bytes(settings.text("max_shard_size").orElseThrow()).orElseThrow());
     }

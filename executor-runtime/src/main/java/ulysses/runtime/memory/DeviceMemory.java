@@ -74,8 +74,7 @@ public sealed interface DeviceMemory permits DeviceMemory.Host, CudaMemory {
 
         @Override
         public long peak() {
-            // The kernel updates the peak late: it may be below what is resident now.
-            return Math.max(kibibytes("VmHWM:") << 10, current());
+            return kibibytes("VmHWM:") << 10;
         }
 
         @Override

@@ -102,7 +102,9 @@ class KeyTableTest {
         String file = ConfigFileTest.write(folder, ConfigFileTest.SMALLEST + "lr_scheduler_kwargs: {}\n");
         ConfigFile.Sources sources = ConfigFile.Sources.ofFile(file);
         ConfigReading reading = ConfigReading.of(sources, new Configuration(false));
-        new ConfigSections(reading.settings(), sources, new ArrayList<>()).config();
+        new ConfigSections(
+                        reading.settings(), sources, new ArrayList<>(), new WorkingDirectory(new Configuration(false)))
+                .config();
 
         Set<String> read = new TreeSet<>(reading.settings().keysRead());
 

@@ -84,7 +84,7 @@ final class FolderTest {
                 .hasMessageContaining("can't write")
                 .hasMessageContaining("disk on fire");
 
-        assertThat(folder.list()).isEmpty();
+        assertThat(folder.has("a")).isFalse();
     }
 
     @ParameterizedTest

@@ -1,0 +1,39 @@
+package ulysses.job;
+
+import org.apache.spark.SparkConf;
+import org.apache.spark.api.java.JavaSparkContext;
+import org.apache.spark.sql.SparkSession;
+import ulysses.driver.launch.EmbeddedCluster;
+import ulysses.runtime.config.ParallelConfig;
+
+/**
+ * The Spark session of one command: the one that spark-submit describes, or, when no master is named, an embedded cluster on this
+ * machine with one executor a rank. Closing it ends everything that it started.
+ *
+ * @param spark the session
+ */
+record JobSession(SparkSession spark) implements AutoCloseable {
+
+    /** Opens it; {@code parallel} says how many executors an embedded cluster needs. */
+    static JobSession open(SparkConf conf, String name, ParallelConfig parallel) {
+        conf.setIfMissing("spark.app.name", name);
+        if (!conf.contains("spark.master")) {
+            int ranks = Math.max(parallel.ranks(), parallel.sequenceParallelSize());
+            EmbeddedCluster.forRanks(ranks)
+                    .prepare(System.getenv("SPARK_HOME"), System.getProperty("java.class.path"))
+                    .forEach(conf::setIfMissing);
+            conf.setIfMissing("spark.ui.enabled", "false");
+        }
+        return new JobSession(SparkSession.builder().config(conf).getOrCreate());
+    }
+
+    /** The session's context. */
+    JavaSparkContext context() {
+        return JavaSparkContext.fromSparkContext(spark.sparkContext());
+    }
+
+    @Override
+    public void close() {
+        spark.stop();
+    }
+}

@@ -1,0 +1,53 @@
+package ulysses.job;
+
+import java.io.PrintStream;
+import java.util.HashMap;
+import java.util.Map;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.spark.SparkConf;
+import ulysses.driver.packing.PrepareDataset;
+import ulysses.driver.packing.PreparedData;
+import ulysses.driver.tokenizer.Tokenizer;
+import ulysses.runtime.config.ConfigFile;
+import ulysses.runtime.config.TrainingConfig;
+
+/** {@code prepare}: data sets to packed rows, then stops. */
+final class PrepareCommand {
+
+    private PrepareCommand() {}
+
+    static int run(CommandLine commandLine, SparkConf conf, Configuration hadoop, PrintStream out) {
+        TrainingConfig config = load(commandLine, conf, hadoop, out);
+        try (JobSession session = JobSession.open(conf, "ulysses prepare", config.parallel())) {
+            prepare(session, config, hadoop, out);
+            return 0;
+        }
+    }
+
+    /** Reads the configuration and prints its notes. */
+    static TrainingConfig load(CommandLine commandLine, SparkConf conf, Configuration hadoop, PrintStream out) {
+        Map<String, String> settings = new HashMap<>();
+        for (var entry : conf.getAll()) {
+            settings.put(entry._1(), entry._2());
+        }
+        ConfigFile.Loaded loaded = ConfigFile.load(commandLine.sources(settings), hadoop);
+        loaded.notes().forEach(note -> out.println("note: " + note));
+        return loaded.config();
+    }
+
+    /** Prepares the rows of {@code config}, or finds them, and says what there is. */
+    static PreparedData prepare(JobSession session, TrainingConfig config, Configuration hadoop, PrintStream out) {
+        session.context().setJobGroup("prepare", "read, tokenize and pack", true);
+        Tokenizer tokenizer = Tokenizer.open(config.model().modelNameOrPath(), hadoop);
+        PreparedData data = PrepareDataset.prepare(session.spark(), config, tokenizer);
+        session.context().clearJobGroup();
+        out.println((data.reused() ? "found prepared rows: " : "prepared rows: ") + data.trainPath());
+        data.report().ifPresent(report -> {
+            out.println("  training: " + report.train().summary());
+            if (report.eval() != null) {
+                out.println("  evaluation: " + report.eval().summary());
+            }
+        });
+        return data;
+    }
+}

@@ -1,0 +1,94 @@
+package ulysses.job;
+
+import java.io.PrintStream;
+import java.util.List;
+import java.util.Locale;
+import java.util.UUID;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.spark.SparkConf;
+import ulysses.driver.launch.ConsoleProgress;
+import ulysses.driver.launch.RankJob;
+import ulysses.driver.launch.RunAttempts;
+import ulysses.driver.launch.RunOutcome;
+import ulysses.driver.packing.PreparedData;
+import ulysses.driver.plan.Preflight;
+import ulysses.runtime.config.TrainingConfig;
+import ulysses.runtime.weights.ModelDirectory;
+import ulysses.runtime.weights.ModelSpec;
+
+/** {@code train}: check, prepare if needed, train, export. The whole product in one page. */
+final class TrainCommand {
+
+    /** What each rank's process runs: named, not imported, since only ranks load libtorch. */
+    private static final String RANK_MAIN = "ulysses.runtime.training.RankMain";
+
+    private TrainCommand() {}
+
+    static int run(CommandLine commandLine, SparkConf conf, Configuration hadoop, PrintStream out)
+            throws InterruptedException {
+        TrainingConfig config = PrepareCommand.load(commandLine, conf, hadoop, out);
+        ModelSpec spec =
+                ModelDirectory.open(config.model().modelNameOrPath(), hadoop).spec();
+        describe(config, spec, out);
+        try (JobSession session = JobSession.open(conf, "ulysses train", config.parallel())) {
+            Preflight.Cleared cleared = Preflight.of(session.context(), config)
+                    .heads(spec.heads(), spec.kvHeads())
+                    .check();
+            cleared.notes().forEach(note -> out.println("note: " + note));
+            PreparedData data = PrepareCommand.prepare(session, config, hadoop, out);
+            RankJob job = new RankJob(
+                    UUID.randomUUID().toString(),
+                    RANK_MAIN,
+                    cleared.mesh(),
+                    config,
+                    data.trainPath(),
+                    data.evalPath().orElse(null));
+            RunOutcome outcome = new RunAttempts(
+                            session.context(),
+                            job,
+                            List.of(ConsoleProgress.fitting(out, config.output().loggingSteps())))
+                    .run();
+            conclude(config, outcome, out);
+            return 0;
+        }
+    }
+
+    private static void describe(TrainingConfig config, ModelSpec spec, PrintStream out) {
+        out.println(String.format(
+                Locale.ROOT,
+                "model: %s, %s, %,d parameters, %d layers, %d heads (%d kv)",
+                config.model().modelNameOrPath(),
+                config.model().trainFromScratch() ? "random weights" : "its weights",
+                spec.parameterCount(),
+                spec.layers(),
+                spec.heads(),
+                spec.kvHeads()));
+        out.println(String.format(
+                Locale.ROOT,
+                "training: %s, rows of %,d tokens, sequence_parallel_size %d, %s",
+                config.tuning().stage().name().toLowerCase(Locale.ROOT),
+                config.data().cutoffLength(),
+                config.parallel().sequenceParallelSize(),
+                config.parallel().device().name().toLowerCase(Locale.ROOT)));
+    }
+
+    private static void conclude(TrainingConfig config, RunOutcome outcome, PrintStream out) {
+        String folder = config.output().outputDir();
+        outcome.lastStep()
+                .ifPresentOrElse(
+                        step -> out.println(String.format(
+                                Locale.ROOT,
+                                "done: %d steps, last loss %.4f, in %d s and %d attempt(s)",
+                                step.step(),
+                                step.loss(),
+                                outcome.duration().toSeconds(),
+                                outcome.attempts())),
+                        () -> out.println("done: nothing was left to train"));
+        out.println("model:       " + folder + "  (a Hugging Face folder: config, weights, tokenizer)");
+        out.println("log:         " + folder + "/trainer_log.jsonl, trainer_state.json, all_results.json");
+        outcome.saved().ifPresent(saved -> out.println("checkpoint:  " + saved.path()));
+        out.println(
+                "next: load the folder with transformers' AutoModelForCausalLM, or train on with model_name_or_path: "
+                        + folder);
+    }
+}
