@@ -4,19 +4,13 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.SerializationFeature;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.List;
 import org.apache.hadoop.conf.Configuration;
-import org.apache.hadoop.fs.FileSystem;
-import org.apache.hadoop.fs.LocatedFileStatus;
-import org.apache.hadoop.fs.Path;
-import org.apache.hadoop.fs.RemoteIterator;
 import ulysses.driver.dataset.DatasetRegistry;
 import ulysses.driver.tokenizer.Tokenizer;
 import ulysses.runtime.config.TrainingConfig;
@@ -48,26 +42,9 @@ final class DataFingerprint {
         names.addAll(config.data().evalDataset());
         for (String name : names) {
             inputs.add(JSON.<ObjectNode>valueToTree(registry.entry(name)));
-            files(registry.entry(name).path(), hadoop).forEach(inputs::add);
+            InputFiles.of(List.of(name), registry, hadoop).descriptions().forEach(inputs::add);
         }
         return HexFormat.of().formatHex(sha256().digest(JSON.writeValueAsBytes(parts)));
-    }
-
-    /** Path, length and time of each file; a missing one is reported by who reads it. */
-    private static List<String> files(String path, Configuration hadoop) throws IOException {
-        List<String> files = new ArrayList<>();
-        FileSystem fileSystem = new Path(path).getFileSystem(hadoop);
-        try {
-            RemoteIterator<LocatedFileStatus> found = fileSystem.listFiles(new Path(path), true);
-            while (found.hasNext()) {
-                LocatedFileStatus file = found.next();
-                files.add("%s %d %d".formatted(file.getPath(), file.getLen(), file.getModificationTime()));
-            }
-        } catch (FileNotFoundException e) {
-            files.add("missing");
-        }
-        files.sort(Comparator.naturalOrder());
-        return files;
     }
 
     private static MessageDigest sha256() {

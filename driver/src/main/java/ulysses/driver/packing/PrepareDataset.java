@@ -102,38 +102,31 @@ public final class PrepareDataset {
     }
 
     private PrepareReport make(DatasetRegistry registry, String fingerprint) throws IOException {
-        ExampleEncoder encoder = encoder();
-        JavaRDD<SourceRow> rows = read(registry, config.data().dataset());
-        long count = rows.count();
-        PrepareReport.Part train;
+        RowSet all = rows(registry, config.data().dataset(), folder.train());
         PrepareReport.@Nullable Part eval = null;
+        PrepareReport.Part train;
         if (config.evaluation().validationSize() > 0) {
-            ValidationSplit split = ValidationSplit.of(
-                    count, config.evaluation().validationSize(), config.step().seed());
-            long validation =
-                    ValidationSplit.validationRows(count, config.evaluation().validationSize());
-            Broadcast<ValidationSplit> places = spark.broadcast(split);
-            eval = set(
-                    new RowSet(rows, validation, Membership.validation(places), folder.eval()), encoder, fingerprint);
-            train = set(
-                    new RowSet(rows, count - validation, Membership.training(places), folder.train()),
-                    encoder,
-                    fingerprint);
-            places.destroy();
+            double size = config.evaluation().validationSize();
+            long validation = ValidationSplit.validationRows(all.count(), size);
+            Broadcast<ValidationSplit> split = spark.broadcast(
+                    ValidationSplit.of(all.count(), size, config.step().seed()));
+            eval = pack(all.part(validation, Membership.validation(split), folder.eval()), fingerprint);
+            train = pack(all.part(all.count() - validation, Membership.training(split), folder.train()), fingerprint);
+            split.destroy();
         } else {
             if (!config.data().evalDataset().isEmpty()) {
-                JavaRDD<SourceRow> evalRows = read(registry, config.data().evalDataset());
-                eval = set(
-                        new RowSet(evalRows, evalRows.count(), Membership.all(), folder.eval()), encoder, fingerprint);
+                eval = pack(rows(registry, config.data().evalDataset(), folder.eval()), fingerprint);
             }
-            train = set(new RowSet(rows, count, Membership.all(), folder.train()), encoder, fingerprint);
+            train = pack(all, fingerprint);
         }
         return new PrepareReport(PrepareReport.VERSION, fingerprint, tokenizer.fingerprint(), train, eval);
     }
 
-    private JavaRDD<SourceRow> read(DatasetRegistry registry, List<String> names) {
-        return DatasetRows.read(
+    private RowSet rows(DatasetRegistry registry, List<String> names, String target) throws IOException {
+        JavaRDD<SourceRow> rows = DatasetRows.read(
                 spark, registry, names, config.data(), config.step().seed());
+        long bytes = InputFiles.of(names, registry, hadoop).bytes();
+        return new RowSet(rows, rows.count(), bytes, Membership.all(), target);
     }
 
     /** LLaMA-Factory's packing leaves one place of a row to padding, so conversations are cut one token earlier. */
@@ -166,16 +159,23 @@ public final class PrepareDataset {
      *
      * @param rows rows of the set, and perhaps others
      * @param count how many belong to the set
+     * @param bytes of the files they come from
      * @param membership which ones
      * @param folder where they go
      */
-    private record RowSet(JavaRDD<SourceRow> rows, long count, Membership membership, String folder) {}
+    private record RowSet(JavaRDD<SourceRow> rows, long count, long bytes, Membership membership, String folder) {
+        private RowSet part(long members, Membership which, String target) {
+            return new RowSet(rows, members, (long) (bytes * ((double) members / count)), which, target);
+        }
+    }
 
-    private PrepareReport.Part set(RowSet set, ExampleEncoder encoder, String fingerprint) throws IOException {
+    private PrepareReport.Part pack(RowSet set, String fingerprint) throws IOException {
+        ExampleEncoder encoder = encoder();
         TrainingConfig.Data data = config.data();
         ShardPlan plan = ShardPlan.of(
                 data.packing(),
                 set.count(),
+                set.bytes(),
                 data.preprocessingBatchSize(),
                 config.step().seed());
         ShardTask.Target target = new ShardTask.Target(

@@ -6,6 +6,7 @@ import java.io.Serializable;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 import ulysses.runtime.config.TrainingConfig.Packing;
 import ulysses.runtime.data.PackedRow;
 
@@ -55,7 +56,7 @@ interface RowMaker extends Closeable {
         return switch (packing) {
             case NONE -> new OneExampleEach(sink);
             case BEST_FIT -> new BestFit(shape, sink, new SpilledExamples());
-            case LLAMAFACTORY_NEAT -> new KnapsackBatches(shape, sink);
+            case LLAMAFACTORY_NEAT -> new KnapsackBatches(shape, sink, new SpilledExamples());
             case LLAMAFACTORY_BLOCKS -> new Blocks(shape, sink);
             case LLAMAFACTORY_MIXED ->
                 throw new IllegalArgumentException("rows whose documents see each other aren't made here");
@@ -119,12 +120,13 @@ interface RowMaker extends Closeable {
     final class KnapsackBatches implements RowMaker {
         private final Shape shape;
         private final Sink sink;
-        private final List<EncodedExample> waiting = new ArrayList<>();
-        private long batch = -1;
+        private final SpilledExamples waiting;
+        private long batch;
 
-        private KnapsackBatches(Shape shape, Sink sink) {
+        private KnapsackBatches(Shape shape, Sink sink, SpilledExamples waiting) {
             this.shape = shape;
             this.sink = sink;
+            this.waiting = waiting;
         }
 
         @Override
@@ -138,28 +140,31 @@ interface RowMaker extends Closeable {
 
         @Override
         public void finish() throws IOException {
-            int[] lengths = waiting.stream().mapToInt(EncodedExample::length).toArray();
+            int[] lengths =
+                    IntStream.range(0, waiting.count()).map(waiting::length).toArray();
             for (List<Integer> row : SequencePacker.knapsack(lengths, shape.capacity(Packing.LLAMAFACTORY_NEAT))) {
                 sink.accept(row(row));
             }
             waiting.clear();
         }
 
-        private PackedRow row(List<Integer> members) {
-            int[] ids = new int[shape.cutoffLength()];
-            int[] labels = new int[shape.cutoffLength()];
-            Arrays.fill(ids, shape.padId());
-            Arrays.fill(labels, PackedRow.IGNORE_INDEX);
-            int[] lengths = new int[members.size()];
+        private PackedRow row(List<Integer> members) throws IOException {
+            SpilledExamples.Target target =
+                    new SpilledExamples.Target(new int[shape.cutoffLength()], new int[shape.cutoffLength()]);
+            Arrays.fill(target.ids(), shape.padId());
+            Arrays.fill(target.labels(), PackedRow.IGNORE_INDEX);
+            int[] lengths = members.stream().mapToInt(waiting::length).toArray();
             int at = 0;
             for (int i = 0; i < lengths.length; i++) {
-                EncodedExample example = waiting.get(members.get(i));
-                lengths[i] = example.length();
-                System.arraycopy(example.ids(), 0, ids, at, lengths[i]);
-                System.arraycopy(example.labels(), 0, labels, at, lengths[i]);
+                waiting.copy(members.get(i), 0, lengths[i], target, at);
                 at += lengths[i];
             }
-            return new PackedRow(ids, labels, lengths);
+            return new PackedRow(target.ids(), target.labels(), lengths);
+        }
+
+        @Override
+        public void close() throws IOException {
+            waiting.close();
         }
     }
 

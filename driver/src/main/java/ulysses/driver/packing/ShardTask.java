@@ -20,8 +20,8 @@ import ulysses.runtime.data.PackedDatasetWriter;
 import ulysses.runtime.data.PackedShardWriter;
 
 /**
- * Packs the examples of one shard and writes its file. Memory: the rows of one record batch and some numbers for each example,
- * with LLaMA-Factory's knapsack the examples of one batch too.
+ * Packs the examples of one shard and writes its file. Memory: the rows of one record batch and some numbers for each example;
+ * tokens that wait for their row are on local disk.
  */
 final class ShardTask implements Function2<Integer, Iterator<Tuple2<Place, PlacedExample>>, Iterator<ShardResult>> {
     private static final long serialVersionUID = 1L;

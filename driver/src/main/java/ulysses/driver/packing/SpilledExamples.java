@@ -34,6 +34,13 @@ final class SpilledExamples implements Closeable {
         }
     }
 
+    /** Forgets all examples. */
+    void clear() {
+        positions.clear();
+        lengths.clear();
+        end = 0;
+    }
+
     int count() {
         return positions.size();
     }
