@@ -86,9 +86,6 @@ final class DeviceAssignment {
             whole.addAll(onHost.subList(0, inGroups));
             leftOver.add(onHost.subList(inGroups, onHost.size()));
         }
-        // Larger left-overs first, so that a group spans as few hosts as possible; the sort is stable, equal ones keep
-        // host order.
-        leftOver.sort(Comparator.comparingInt((List<Seat> part) -> part.size()).reversed());
         leftOver.forEach(whole::addAll);
         return whole;
     }

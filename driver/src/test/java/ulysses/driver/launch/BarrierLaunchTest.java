@@ -27,7 +27,7 @@ import ulysses.runtime.mesh.RankEvent;
 import ulysses.runtime.mesh.RankMesh;
 
 /** Ranks as real processes under real executors; only the model is missing. */
-@Timeout(value = 90, unit = TimeUnit.SECONDS)
+@Timeout(value = 60, unit = TimeUnit.SECONDS)
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
 class BarrierLaunchTest {
     private static LocalCluster cluster;
@@ -110,6 +110,14 @@ class BarrierLaunchTest {
     }
 
     @Test
+    void countsOnlyAttemptsThatAddedNoCheckpoint() throws Exception {
+        RunOutcome outcome = run("steps=5,save=1,act=kill,rank=1,after=2,attempts=3", 2, 30);
+
+        assertThat(outcome.attempts()).isEqualTo(4);
+        assertThat(steps()).containsExactly(1L, 2L, 3L, 4L, 5L);
+    }
+
+    @Test
     void endsAHungAttemptAndNamesTheLateRank() {
         LaunchException failure = failure("steps=9,act=hang,rank=1,at=3", 1, 2);
 
@@ -128,7 +136,7 @@ class BarrierLaunchTest {
         ProcessHandle executor = child.parent().orElseThrow();
         executor.destroyForcibly();
 
-        RunOutcome outcome = running.get(60, TimeUnit.SECONDS);
+        RunOutcome outcome = running.get(50, TimeUnit.SECONDS);
         RankEvent.Step last = outcome.lastStep().orElseThrow();
         assertThat(outcome.attempts()).isEqualTo(2);
         assertThat(last.step()).isEqualTo(last.totalSteps());

@@ -66,6 +66,7 @@ class ReportServerTest {
             })
     void hangsUpOnWhoeverHasNoToken(String line) throws Exception {
         try (Socket stranger = new Socket(InetAddress.getByName(address.host()), address.port())) {
+            stranger.setSoTimeout(5_000);
             stranger.getOutputStream().write(line.getBytes(UTF_8));
 
             assertThat(stranger.getInputStream().read()).isEqualTo(-1);

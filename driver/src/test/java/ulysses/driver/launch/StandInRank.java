@@ -89,7 +89,7 @@ final class StandInRank {
         for (long step = first; step <= last; step++) {
             emit(new RankEvent.Phase(me.rank(), "step", step));
             System.err.println("step " + step + " begins");
-            misbehave(step);
+            misbehave(step, step - first + 1);
             exchange(step);
             Thread.sleep(10);
             if (me.rank() == 0) {
@@ -111,8 +111,10 @@ final class StandInRank {
         }
     }
 
-    private void misbehave(long step) throws Exception {
-        if (number("rank", -1) != me.rank() || number("at", -1) != step || me.attempt() > number("attempts", 1)) {
+    /** {@code at} counts steps of the run, {@code after} steps of this attempt. */
+    private void misbehave(long step, long stepOfAttempt) throws Exception {
+        boolean now = number("at", -1) == step || number("after", -1) == stepOfAttempt;
+        if (!now || number("rank", -1) != me.rank() || me.attempt() > number("attempts", 1)) {
             return;
         }
         switch (script.getOrDefault("act", "none")) {
