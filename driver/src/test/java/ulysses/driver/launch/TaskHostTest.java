@@ -1,0 +1,34 @@
+package ulysses.driver.launch;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.net.InetAddress;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class TaskHostTest {
+
+    @ParameterizedTest(name = "tasks {0}, partition {1}")
+    @CsvSource({
+        "127.0.0.1:1 127.0.0.1:2, 0, 127.0.0.1, 2",
+        "10.0.0.5:1 10.0.0.6:2 10.0.0.5:3, 2, 10.0.0.5, 2",
+        "127.0.1.1:1 10.0.0.6:2, 0, 10.0.0.9, 1",
+        "[2001:db8::1]:1 [2001:db8::2]:2, 1, 2001:db8:0:0:0:0:0:2, 1",
+    })
+    void advertisesAnAddressThatTheOtherRanksReach(String tasks, int partition, String address, int ranks)
+            throws Exception {
+        InetAddress towardsDriver = InetAddress.getByName("10.0.0.9");
+
+        TaskHost host = TaskHost.of(List.of(tasks.split(" ", -1)), partition, towardsDriver);
+
+        assertThat(host).isEqualTo(new TaskHost(address, ranks));
+    }
+
+    @Test
+    void knowsTheInterfaceOfItsAddress() {
+        assertThat(new TaskHost("127.0.0.1", 1).networkInterface()).isPresent();
+        assertThat(new TaskHost("192.0.2.1", 1).networkInterface()).isEmpty();
+    }
+}
