@@ -119,19 +119,23 @@ public final class ProcessGroups implements AutoCloseable {
 
     private void awaitEveryone(Rendezvous rendezvous, List<Integer> everyone) {
         Group group = group(rendezvous, "rendezvous", everyone);
-        Attendance attendance = Attendance.of(store, rendezvous.key() + "/rendezvous", group);
-        attendance.report(0);
-        List<Integer> missing = attendance.awaitEveryone(rendezvous.rendezvousTimeout());
+        String place = "rank %d waited at %s:%d for %d ranks"
+                .formatted(rendezvous.rank(), rendezvous.storeHost(), store.port(), everyone.size());
+        List<Integer> missing;
+        try {
+            Attendance attendance = Attendance.of(store, rendezvous.key() + "/rendezvous", group);
+            attendance.report(0);
+            missing = attendance.awaitEveryone(rendezvous.rendezvousTimeout());
+        } catch (RuntimeException e) {
+            throw new CollectiveException(
+                    "%s and lost the store: %s. Rank 0 gave up or ended; look at its log, which names the missing ranks"
+                            .formatted(place, CollectiveException.firstLine(e)),
+                    e);
+        }
         if (!missing.isEmpty()) {
             throw new CollectiveException(
-                    "rank %d waited %d s (rendezvous_timeout) for %d ranks to meet at %s:%d; missing: ranks %s. Look at their logs, or raise rendezvous_timeout if the cluster starts slowly"
-                            .formatted(
-                                    rendezvous.rank(),
-                                    rendezvous.rendezvousTimeout().toSeconds(),
-                                    everyone.size(),
-                                    rendezvous.storeHost(),
-                                    store.port(),
-                                    missing));
+                    "%s, %d s (rendezvous_timeout); missing: ranks %s. Look at their logs, or raise rendezvous_timeout if the cluster starts slowly"
+                            .formatted(place, rendezvous.rendezvousTimeout().toSeconds(), missing));
         }
     }
 

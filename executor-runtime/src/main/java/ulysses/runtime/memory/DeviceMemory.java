@@ -74,7 +74,8 @@ public sealed interface DeviceMemory permits DeviceMemory.Host, CudaMemory {
 
         @Override
         public long peak() {
-            return kibibytes("VmHWM:") << 10;
+            // The kernel updates the peak late: it may be below what is resident now.
+            return Math.max(kibibytes("VmHWM:") << 10, current());
         }
 
         @Override

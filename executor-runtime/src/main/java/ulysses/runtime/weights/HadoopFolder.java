@@ -1,6 +1,5 @@
 package ulysses.runtime.weights;
 
-import java.io.ByteArrayOutputStream;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -12,7 +11,6 @@ import org.apache.hadoop.fs.CommonPathCapabilities;
 import org.apache.hadoop.fs.FSDataInputStream;
 import org.apache.hadoop.fs.FSDataOutputStream;
 import org.apache.hadoop.fs.FSDataOutputStreamBuilder;
-import org.apache.hadoop.fs.FileAlreadyExistsException;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
@@ -169,15 +167,22 @@ record HadoopFolder(FileSystem fileSystem, Path root) implements Folder {
             if (fileSystem.exists(file)) {
                 return false;
             }
+            return created(file, name, bytes);
+        } catch (IOException e) {
+            throw failed("create", file, e);
+        }
+    }
+
+    /** S3 says at the end that another was first, HDFS at the start; after any other failure it shows in what is there. */
+    private boolean created(Path file, String name, byte[] bytes) throws IOException {
+        try {
             writeTo(createNew(file), file, name, out -> out.write(ByteBuffer.wrap(bytes)));
             return true;
-        } catch (FileAlreadyExistsException e) {
-            return false;
         } catch (IOException e) {
-            if (e.getClass().getSimpleName().equals("RemoteFileChangedException")) { // S3A: HTTP 412
-                return false;
+            if (fileSystem.exists(file)) {
+                return Arrays.equals(read(name), bytes);
             }
-            throw failed("create", file, e);
+            throw e;
         }
     }
 
@@ -197,19 +202,32 @@ record HadoopFolder(FileSystem fileSystem, Path root) implements Folder {
         try {
             if (!fileSystem.exists(file)) {
                 write(name, bytes);
-            } else if (fileSystem.hasPathCapability(file, CommonPathCapabilities.FS_APPEND)) {
-                try (FSDataOutputStream stream = fileSystem.append(file)) {
-                    stream.write(bytes);
-                    stream.hsync();
-                }
-            } else {
-                ByteArrayOutputStream all = new ByteArrayOutputStream();
-                all.writeBytes(read(name));
-                all.writeBytes(bytes);
-                write(name, all.toByteArray());
+                return;
+            }
+            int before = Math.toIntExact(fileSystem.getFileStatus(file).getLen());
+            if (!fileSystem.hasPathCapability(file, CommonPathCapabilities.FS_APPEND) || !appended(file, bytes)) {
+                byte[] all = Arrays.copyOf(read(name), before + bytes.length);
+                System.arraycopy(bytes, 0, all, before, bytes.length);
+                write(name, all);
             }
         } catch (IOException e) {
             throw failed("append to", file, e);
+        }
+    }
+
+    /** HDFS with fewer data nodes than replicas opens files for appending and then fails; the file is written anew then. */
+    private boolean appended(Path file, byte[] bytes) {
+        try {
+            FSDataOutputStream stream = fileSystem.append(file);
+            try {
+                stream.write(bytes);
+                stream.hsync();
+            } finally {
+                stream.close();
+            }
+            return true;
+        } catch (IOException e) {
+            return false;
         }
     }
 
@@ -224,9 +242,10 @@ record HadoopFolder(FileSystem fileSystem, Path root) implements Folder {
     }
 
     private static StorageException failed(String verb, Path file, IOException cause) {
+        String reason = String.valueOf(cause.getMessage()).lines().findFirst().orElse("no reason given");
         return new StorageException(
                 "can't %s %s: %s; check the path, the permissions and whether the file system answers"
-                        .formatted(verb, file, cause.getMessage()),
+                        .formatted(verb, file, reason),
                 cause);
     }
 }

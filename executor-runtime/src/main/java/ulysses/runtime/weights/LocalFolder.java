@@ -125,6 +125,17 @@ record LocalFolder(Path root) implements Folder {
             return written;
         } catch (IOException e) {
             throw failed("write", file, e);
+        } finally {
+            deleteQuietly(unfinished);
+        }
+    }
+
+    /** After a failure its space is wanted back; after success there is nothing left. */
+    private static void deleteQuietly(Path unfinished) {
+        try {
+            Files.deleteIfExists(unfinished);
+        } catch (IOException ignored) {
+            // The failure that led here is on its way to the caller and says more.
         }
     }
 

@@ -94,6 +94,21 @@ class CollectivesTest {
         });
     }
 
+    @Test
+    void reduceScatterRoundsBfloat16Once() {
+        RankThreads.forEachRank(4, groups -> {
+            Collectives group = groups.sequenceParallel();
+            double mine = group.rank() == 0 ? 256 : 1;
+            Tensor in = torch.full(new long[] {4}, new Scalar(mine)).to(ScalarType.BFloat16);
+            Tensor out = torch.zeros(new long[] {1}, new TensorOptions(ScalarType.BFloat16));
+
+            group.reduceScatterSum(out, in).await();
+
+            // 259 between 258 and 260; adding one after the other would stay at 256.
+            assertThat(values(out)[0]).isEqualTo(260);
+        });
+    }
+
     @ParameterizedTest
     @ValueSource(ints = {1, 2, 3, 4})
     void allGatherPutsPartsInOrderOfRanks(int ranks) {

@@ -11,41 +11,69 @@ import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
-import java.util.function.IntConsumer;
 import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import ulysses.runtime.config.ParallelConfig.Device;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.mesh.RankMesh;
 
 @Timeout(60)
 class ProcessGroupsTest {
+    private static final RankMesh THREE = new RankMesh(3, 3);
+    private static final Duration SHORT = Duration.ofSeconds(1);
+    private static final Duration LONG = Duration.ofSeconds(4);
 
     @Test
     void aRankThatNeverComesIsNamed() throws Exception {
-        RankMesh mesh = new RankMesh(3, 3);
-        Duration timeout = Duration.ofSeconds(2);
         CompletableFuture<Integer> port = new CompletableFuture<>();
-        CompletableFuture<Void> rank0 =
-                CompletableFuture.runAsync(() -> open(RankThreads.rendezvous(0, mesh, 0, timeout), port::complete));
+        CompletableFuture<Void> rank0 = meetLater(rendezvous(0, 0, LONG), port);
 
-        int storePort = port.get(20, TimeUnit.SECONDS);
+        Rendezvous rank2 = rendezvous(2, port.get(20, TimeUnit.SECONDS), SHORT);
 
-        assertThatThrownBy(() -> open(RankThreads.rendezvous(2, mesh, storePort, timeout), ignored -> {}))
+        assertThatThrownBy(() -> meet(rank2))
                 .isInstanceOf(CollectiveException.class)
-                .hasMessageContaining("waited 2 s (rendezvous_timeout)")
+                .hasMessageContaining("rank 2 waited at 127.0.0.1:" + rank2.storePort() + " for 3 ranks, 1 s")
                 .hasMessageContaining("missing: ranks [1]");
         assertThatThrownBy(() -> rank0.get(20, TimeUnit.SECONDS)).hasMessageContaining("missing: ranks [1]");
     }
 
     @Test
+    void ranksThatLoseTheStoreSayWhereToLook() throws Exception {
+        CompletableFuture<Integer> port = new CompletableFuture<>();
+        CompletableFuture<Void> rank0 = meetLater(rendezvous(0, 0, SHORT), port);
+
+        Rendezvous rank2 = rendezvous(2, port.get(20, TimeUnit.SECONDS), LONG);
+
+        assertThatThrownBy(() -> meet(rank2))
+                .isInstanceOf(CollectiveException.class)
+                .hasMessageContaining("lost the store")
+                .hasMessageContaining("Rank 0 gave up or ended");
+        assertThatThrownBy(() -> rank0.get(20, TimeUnit.SECONDS)).hasMessageContaining("missing: ranks [1]");
+    }
+
+    @Test
+    void ranksOfAnotherAttemptDoNotJoin() throws Exception {
+        CompletableFuture<Integer> port = new CompletableFuture<>();
+        CompletableFuture<Void> rank0 = meetLater(rendezvous(0, 0, LONG), port);
+        int storePort = port.get(20, TimeUnit.SECONDS);
+        CompletableFuture<Void> rank1 = meetLater(rendezvous(1, storePort, LONG), new CompletableFuture<>());
+        Rendezvous zombie = new Rendezvous(
+                2, THREE, "127.0.0.1", "127.0.0.1", storePort, "test/attempt-1", Device.CPU, 0, SHORT, SHORT);
+
+        assertThatThrownBy(() -> meet(zombie)).hasMessageContaining("missing: ranks [0, 1]");
+        assertThatThrownBy(() -> rank0.get(20, TimeUnit.SECONDS)).isInstanceOf(ExecutionException.class);
+        assertThatThrownBy(() -> rank1.get(20, TimeUnit.SECONDS)).isInstanceOf(ExecutionException.class);
+    }
+
+    @Test
     void aStoreThatIsNotThereIsNamed() throws Exception {
         int closedPort = freePort();
-        Rendezvous rendezvous = RankThreads.rendezvous(1, new RankMesh(2, 2), closedPort, Duration.ofSeconds(2));
 
-        assertThatThrownBy(() -> open(rendezvous, port -> {}))
+        assertThatThrownBy(() -> meet(rendezvous(1, closedPort, SHORT)))
                 .isInstanceOf(CollectiveException.class)
                 .hasMessageContaining("rank 1 can't reach the rendezvous store at 127.0.0.1:" + closedPort)
                 .hasMessageContaining("rank 0 still runs");
@@ -53,7 +81,7 @@ class ProcessGroupsTest {
 
     @Test
     void onlyRankZeroMayAskForAnyPort() {
-        assertThatThrownBy(() -> RankThreads.rendezvous(1, new RankMesh(2, 2), 0, Duration.ofSeconds(2)))
+        assertThatThrownBy(() -> rendezvous(1, 0, SHORT))
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageContaining("store port 0 at rank 1");
     }
@@ -163,8 +191,26 @@ class ProcessGroupsTest {
         assertThat(TensorScope.openScopes()).isZero();
     }
 
-    private static void open(Rendezvous rendezvous, IntConsumer onStoreOpen) {
-        ProcessGroups.open(rendezvous, onStoreOpen).close();
+    private static Rendezvous rendezvous(int rank, int storePort, Duration timeout) {
+        return RankThreads.rendezvous(rank, THREE, storePort, timeout);
+    }
+
+    private static void meet(Rendezvous rendezvous) {
+        ProcessGroups.open(rendezvous, port -> {}).close();
+    }
+
+    private static CompletableFuture<Void> meetLater(Rendezvous rendezvous, CompletableFuture<Integer> port) {
+        CompletableFuture<Void> met = new CompletableFuture<>();
+        Thread thread = new Thread(() -> {
+            try (ProcessGroups groups = ProcessGroups.open(rendezvous, port::complete)) {
+                met.complete(null);
+            } catch (RuntimeException e) {
+                met.completeExceptionally(e);
+            }
+        });
+        thread.setDaemon(true);
+        thread.start();
+        return met;
     }
 
     private static long openFiles() throws IOException {
