@@ -4,8 +4,6 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.IntSupplier;
-import java.util.stream.Collectors;
-import java.util.stream.IntStream;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.SparkConf;
 import org.apache.spark.api.java.JavaSparkContext;
@@ -58,20 +56,28 @@ public final class Preflight {
     }
 
     /**
-     * Checks whether heads can be split over a sequence-parallel group.
+     * Checks whether heads can be split over a sequence-parallel group: any group works that gives every rank a query head.
      *
      * @param heads query heads of the model
      * @param kvHeads its key and value heads; any number works, they are copied where the group does not divide them
      */
     public Preflight heads(int heads, int kvHeads) {
         int group = config.parallel().sequenceParallelSize();
-        if (heads % group != 0) {
+        if (group > heads) {
             problems.add(new Problem(
-                    "num_attention_heads",
-                    Integer.toString(heads),
-                    "is not divisible by sequence_parallel_size " + group,
-                    "use " + divisors(heads)));
-        } else if (kvHeads % group != 0) {
+                    "sequence_parallel_size",
+                    Integer.toString(group),
+                    "is more than num_attention_heads " + heads + ", and every rank needs a head",
+                    "use at most " + heads));
+            return this;
+        }
+        if (heads % group != 0) {
+            notes.add(
+                    ("num_attention_heads %d is not divisible by sequence_parallel_size %d: ranks get %d or %d heads, and the"
+                                    + " slowest ones set the pace")
+                            .formatted(heads, group, heads / group, (heads + group - 1) / group));
+        }
+        if (kvHeads % group != 0) {
             notes.add(
                     ("num_key_value_heads %d is not divisible by sequence_parallel_size %d: some kv heads are sent to more than"
                                     + " one rank")
@@ -127,6 +133,9 @@ public final class Preflight {
         probe.probe("output_dir", config.output().outputDir()).ifPresent(problems::add);
         if (!config.output().checkpoints().equals(config.output().outputDir())) {
             probe.probe("checkpoint_dir", config.output().checkpoints()).ifPresent(problems::add);
+        }
+        if (problems.isEmpty()) {
+            new EarlierRun(hadoop).problem(config.output()).ifPresent(problems::add);
         }
         noteCutoff();
         // Waiting for executors only makes sense for a run that could start.
@@ -190,18 +199,5 @@ public final class Preflight {
                     "cutoff_len %d is not a multiple of sequence_parallel_size %d: every row gets %d tokens of padding"
                             .formatted(cutoff, group, padding));
         }
-    }
-
-    /** "1, 2, 4 or 8". */
-    private static String divisors(int heads) {
-        List<String> numbers = IntStream.rangeClosed(1, heads)
-                .filter(group -> heads % group == 0)
-                .mapToObj(Integer::toString)
-                .toList();
-        if (numbers.size() == 1) {
-            return numbers.get(0);
-        }
-        String allButLast = numbers.stream().limit(numbers.size() - 1L).collect(Collectors.joining(", "));
-        return allButLast + " or " + numbers.get(numbers.size() - 1);
     }
 }

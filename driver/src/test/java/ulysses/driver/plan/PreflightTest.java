@@ -36,11 +36,12 @@ class PreflightTest {
         conf.set("spark.dynamicAllocation.enabled", "true").set("spark.speculation", "true");
 
         ConfigException refusal = refusal(
-                preflight(parallel(4, 4, Device.CPU), slots(8)).heads(6, 2).vocabulary(32_000, 32_000));
+                preflight(parallel(4, 4, Device.CPU), slots(8)).heads(3, 1).vocabulary(32_000, 32_000));
 
         assertThat(refusal.problems())
                 .containsExactly(
-                        "num_attention_heads 6 is not divisible by sequence_parallel_size 4; use 1, 2, 3 or 6",
+                        "sequence_parallel_size 4 is more than num_attention_heads 3, and every rank needs a head; use at"
+                                + " most 3",
                         "tokenizer's largest token id 32000 does not fit the model's vocab_size 32000; use the tokenizer that"
                                 + " came with the model",
                         "spark.dynamicAllocation.enabled is true, but ranks start together, which Spark refuses with a moving"
@@ -159,6 +160,76 @@ class PreflightTest {
                         "cutoff_len 128 is not a multiple of sequence_parallel_size 3: every row gets 1 tokens of padding",
                         "num_key_value_heads 2 is not divisible by sequence_parallel_size 3: some kv heads are sent to more"
                                 + " than one rank");
+    }
+
+    @Test
+    void notesHeadsThatTheGroupDoesNotDivide() throws InterruptedException {
+        Preflight.Cleared cleared =
+                preflight(parallel(4, 4, Device.CPU), slots(4)).heads(14, 2).check();
+
+        assertThat(cleared.mesh()).isEqualTo(new RankMesh(4, 4));
+        assertThat(cleared.notes())
+                .contains(
+                        "num_attention_heads 14 is not divisible by sequence_parallel_size 4: ranks get 3 or 4 heads, and"
+                                + " the slowest ones set the pace");
+    }
+
+    @Test
+    void refusesToReplaceAFinishedRunUnasked() throws Exception {
+        Files.createFile(output.resolve("model.safetensors"));
+
+        ConfigException refusal = refusal(preflight(parallel(2, 2, Device.CPU), slots(2)));
+
+        assertThat(refusal.problems())
+                .containsExactly(
+                        "output_dir " + output + " holds model.safetensors of a finished run but no checkpoint to"
+                                + " go on from; choose another folder, or set overwrite_output_dir: true to replace that run");
+    }
+
+    @Test
+    void goesOnFromTheCheckpointOfAFinishedRun() throws Exception {
+        Files.createFile(output.resolve("model.safetensors"));
+        Files.createDirectory(output.resolve("checkpoint-5"));
+        assertThat(refusal(preflight(parallel(2, 2, Device.CPU), slots(2))).problems())
+                .as("an unfinished checkpoint")
+                .hasSize(1);
+
+        Files.createFile(output.resolve("checkpoint-5/MANIFEST.json"));
+
+        assertThat(preflight(parallel(2, 2, Device.CPU), slots(2)).check().mesh())
+                .isEqualTo(new RankMesh(2, 2));
+    }
+
+    @ParameterizedTest(name = "overwrite {0}, resume from {1}")
+    @CsvSource({"true,", "false,false", "false,elsewhere/checkpoint-9"})
+    void trainsWhereARunFinishedWhenToldTo(boolean overwrite, String resume) throws Exception {
+        Files.createFile(output.resolve("model.safetensors"));
+        TrainingConfig config = Runs.config(output, parallel(2, 2, Device.CPU));
+        TrainingConfig.Output plain = config.output();
+        TrainingConfig told = new TrainingConfig(
+                config.model(),
+                config.data(),
+                config.tuning(),
+                config.step(),
+                config.evaluation(),
+                config.parallel(),
+                new TrainingConfig.Output(
+                        plain.outputDir(),
+                        overwrite,
+                        plain.loggingSteps(),
+                        plain.saveStrategy(),
+                        plain.saveSteps(),
+                        plain.saveTotalLimit(),
+                        plain.saveOnlyModel(),
+                        resume,
+                        plain.checkpointDirectory(),
+                        plain.plotLoss(),
+                        plain.maxShardBytes()));
+
+        assertThat(new Preflight(conf, new Configuration(), told, slots(2))
+                        .check()
+                        .mesh())
+                .isEqualTo(new RankMesh(2, 2));
     }
 
     @ParameterizedTest(name = "{0}, {1} executors of {2} cores, {3} cpus a task")
