@@ -74,7 +74,7 @@ class SequencePackerTest {
 
     /**
      * The documents that LLaMA-Factory packed are taken apart, brought back into an order that gives its choice among equal
-     * lengths, and packed again; the whole path from text is tested in PrepareDatasetTest.
+     * lengths, and packed again; the whole path from text is tested in PrepareParityTest.
      */
     @ParameterizedTest
     @MethodSource("neatCases")
