@@ -78,7 +78,8 @@ final class ModelConfigReader {
                 family == Family.LLAMA && config.path("mlp_bias").asBoolean(false),
                 number("initializer_range", 0.02),
                 windows(family, layers),
-                present("bos_token_id") ? (Integer) config.path("bos_token_id").asInt() : null,
+                tokenId("bos_token_id"),
+                tokenId("pad_token_id"),
                 eosIds(),
                 storedType());
         if (!problems.isEmpty()) {
@@ -180,6 +181,11 @@ final class ModelConfigReader {
                     .formatted(layerType));
         }
         return 0;
+    }
+
+    private @Nullable Integer tokenId(String key) {
+        JsonNode id = config.path(key);
+        return id.isInt() && id.asInt() >= 0 ? (Integer) id.asInt() : null;
     }
 
     private List<Integer> eosIds() {

@@ -28,6 +28,7 @@ import org.jspecify.annotations.Nullable;
  * @param initializerRange {@code initializer_range}: standard deviation of random weights
  * @param windows per layer how many tokens back a query sees, itself included; 0 means all
  * @param bosId {@code bos_token_id}
+ * @param padId {@code pad_token_id}: transformers gives this row of the embedding no gradient; null when there is none
  * @param eosIds {@code eos_token_id}, none, one or several
  * @param storedType {@code dtype} or {@code torch_dtype}; null when config.json names none
  */
@@ -51,6 +52,7 @@ public record ModelSpec(
         double initializerRange,
         List<Integer> windows,
         @Nullable Integer bosId,
+        @Nullable Integer padId,
         List<Integer> eosIds,
         @Nullable DataType storedType) {
 
@@ -177,6 +179,7 @@ public record ModelSpec(
                 initializerRange,
                 windows,
                 bosId,
+                padId,
                 eosIds,
                 storedType);
     }

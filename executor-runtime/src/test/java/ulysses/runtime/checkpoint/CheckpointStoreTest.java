@@ -223,6 +223,18 @@ final class CheckpointStoreTest {
     }
 
     @Test
+    void oneManifestIsCreatedHoweverCloseTwoAttemptsAre() {
+        Checkpoint first = CheckpointRun.save(root, model, 1, 5, 1);
+        CheckpointManifest other =
+                new CheckpointManifest(2, "attempt-2-00000000", new RankMesh(1, 1), List.of(), CheckpointRun.state(5));
+
+        assertThatThrownBy(() -> store.commit(other))
+                .isInstanceOf(StorageException.class)
+                .hasMessageContaining("checkpoint-5 was already made complete by another attempt");
+        assertThat(store.newest(Check.CHECKSUMS).checkpoint()).contains(first);
+    }
+
+    @Test
     void committingAgainWhatIsCommittedDoesNothing() {
         Checkpoint first = CheckpointRun.save(root, model, 1, 5, 2);
 

@@ -41,6 +41,8 @@ final class ModelSpecTest {
         assertThat(four.normEpsilon()).isEqualTo(1e-5);
         assertThat(four.eosIds()).containsExactly(2, 5);
         assertThat(four.bosId()).isEqualTo(1);
+        assertThat(four.padId()).isNull();
+        assertThat(llama(", \"pad_token_id\": 3").padId()).isEqualTo(3);
         assertThat(four.storedType()).isEqualTo(DataType.BF16);
         assertThat(four.windows()).containsExactly(0, 0);
     }
