@@ -43,8 +43,10 @@ public record CommandLine(
               prepare       prepare the data, then stop
               plan          say what a run will need, without starting it
               check-config  say for every key of FILE whether it is supported, ignored or refused
-              export        write the Hugging Face folder of a checkpoint
-              inspect       show prepared rows, or what a checkpoint holds
+              export        write the Hugging Face folder of a checkpoint: the newest of FILE, or a folder checkpoint-N;
+                            --export_dir DIR says where
+              inspect       show prepared rows (of FILE, or in a folder) with trained tokens marked, or what a folder
+                            checkpoint-N holds; --rows N, --tokenizer DIR, --full
               bench         time training steps on random tokens
               help          show this text
 

@@ -50,7 +50,9 @@ public final class Main {
                 case CHECK_CONFIG -> CheckCommand.run(commandLine, settings(conf), hadoop(conf), out);
                 case PREPARE -> PrepareCommand.run(commandLine, conf, hadoop(conf), out);
                 case TRAIN -> TrainCommand.run(commandLine, conf, hadoop(conf), out);
-                case PLAN, EXPORT, INSPECT, BENCH -> help(out);
+                case EXPORT -> ExportCommand.run(commandLine, settings(conf), hadoop(conf), out);
+                case INSPECT -> InspectCommand.run(commandLine, settings(conf), hadoop(conf), out);
+                case PLAN, BENCH -> help(out);
             };
         } catch (Exception failure) { // SparkException is checked but not declared by Spark's Scala methods
             if (debug) {

@@ -50,7 +50,8 @@ public final class PrepareDataset {
         this.folder = new PreparedFolder(folder(config), hadoop);
     }
 
-    private static String folder(TrainingConfig config) {
+    /** Where the prepared rows of a run lie: {@code tokenized_path}, {@code prepared_dir} or a folder in {@code output_dir}. */
+    public static String folder(TrainingConfig config) {
         TrainingConfig.Data data = config.data();
         if (data.tokenizedPath() != null) {
             return data.tokenizedPath();

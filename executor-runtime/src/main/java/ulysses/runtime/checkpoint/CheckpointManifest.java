@@ -27,7 +27,9 @@ public record CheckpointManifest(
     /** Name of the file. */
     public static final String FILE = "MANIFEST.json";
 
-    private static final String FORMAT = "ulysses-checkpoint";
+    /** What its {@code format} says. */
+    public static final String FORMAT = "ulysses-checkpoint";
+
     private static final int VERSION = 1;
     private static final JsonMapper JSON = JsonMapper.builder()
             .enable(DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES)
