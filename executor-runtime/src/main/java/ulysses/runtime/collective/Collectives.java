@@ -94,13 +94,13 @@ public interface Collectives {
 
         /**
          * Waits until the result may be read (on CUDA: by work queued on the current stream afterwards) and returns it. A second
-         * call returns the same tensor at once.
+         * call gives the same again at once: the tensor, or the failure.
          *
          * @throws CollectiveException if a rank failed or the group's timeout passed
          */
         Tensor await();
 
-        /** Awaits if nobody did. */
+        /** Awaits if nobody did; a failure that {@link #await()} has thrown is not thrown again. */
         @Override
         default void close() {
             await();

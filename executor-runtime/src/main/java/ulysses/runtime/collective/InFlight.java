@@ -5,6 +5,7 @@ import java.util.List;
 import org.bytedeco.javacpp.chrono.Milliseconds;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.Work;
+import org.jspecify.annotations.Nullable;
 import ulysses.runtime.collective.BackendCollectives.Group;
 import ulysses.runtime.collective.BackendCollectives.Library;
 import ulysses.runtime.collective.Collectives.Operation;
@@ -28,6 +29,7 @@ final class InFlight implements Pending {
     private final Tensor result;
     private final Tensor[] handles;
     private boolean done;
+    private @Nullable CollectiveException failure;
 
     /** Takes over {@code work}; {@code buffers[0]} is the result. */
     InFlight(Call call, Work work, Tensor... buffers) {
@@ -53,7 +55,17 @@ final class InFlight implements Pending {
                 }
             }
         }
+        if (failure != null) {
+            throw new CollectiveException(String.valueOf(failure.getMessage()), failure);
+        }
         return result;
+    }
+
+    @Override
+    public void close() {
+        if (!done) {
+            await();
+        }
     }
 
     private void waitForWork() {
@@ -65,7 +77,8 @@ final class InFlight implements Pending {
                 waitOnHost();
             }
         } catch (RuntimeException e) {
-            throw failure(call, Duration.ofNanos(System.nanoTime() - start), e);
+            failure = failure(call, Duration.ofNanos(System.nanoTime() - start), e);
+            throw failure;
         }
     }
 

@@ -25,16 +25,25 @@ final class SumOfParts implements Pending {
 
     @Override
     public Tensor await() {
-        if (!done) {
-            done = true;
-            try (TensorScope scope = TensorScope.open()) {
-                exchange.await();
-                torch.sum_out(outHandle.view(-1), parts.view(size, -1), 0); // [P, part] -> [part]
-            } finally {
-                outHandle.close();
-                parts.close();
-            }
+        if (done) {
+            exchange.await();
+            return out;
+        }
+        done = true;
+        try (TensorScope scope = TensorScope.open()) {
+            exchange.await();
+            torch.sum_out(outHandle.view(-1), parts.view(size, -1), 0); // [P, part] -> [part]
+        } finally {
+            outHandle.close();
+            parts.close();
         }
         return out;
+    }
+
+    @Override
+    public void close() {
+        if (!done) {
+            await();
+        }
     }
 }

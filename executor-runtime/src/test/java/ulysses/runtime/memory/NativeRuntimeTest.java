@@ -3,11 +3,13 @@ package ulysses.runtime.memory;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.concurrent.TimeUnit;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 class NativeRuntimeTest {
 
@@ -27,8 +29,9 @@ class NativeRuntimeTest {
     }
 
     @Test
-    void tensorsMayBeMuchLargerThanTheJavaHeap() throws Exception {
+    void tensorsMayBeMuchLargerThanTheJavaHeap(@TempDir Path directory) throws Exception {
         // JavaCPP's own limit is four heaps of resident memory: 128 MiB here, less than libtorch itself takes.
+        Path output = Files.createTempFile(directory, "large-tensor", ".txt");
         Process process = new ProcessBuilder(
                         System.getProperty("java.home") + "/bin/java",
                         "-Xmx32m",
@@ -36,12 +39,14 @@ class NativeRuntimeTest {
                         System.getProperty("java.class.path"),
                         LargeTensor.class.getName())
                 .redirectErrorStream(true)
+                .redirectOutput(output.toFile())
                 .start();
-        String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
 
-        assertThat(process.waitFor(60, TimeUnit.SECONDS)).isTrue();
-        assertThat(output).contains("sum 67108864");
-        assertThat(output).doesNotContain("do not match");
+        boolean ended = process.waitFor(60, TimeUnit.SECONDS);
+        process.destroyForcibly();
+
+        assertThat(ended).as(Files.readString(output)).isTrue();
+        assertThat(output).content().contains("sum 67108864").doesNotContain("do not match");
         assertThat(process.exitValue()).isZero();
     }
 
