@@ -102,6 +102,26 @@ final class WeightIndexTest {
     }
 
     @Test
+    void oneUnexpectedTensorIsEnoughToRefuse() {
+        List<ParameterSpec> parameters = new ArrayList<>(parameters());
+        parameters.add(new ParameterSpec("model.layers.2.input_layernorm.weight", new long[] {64}, false));
+        writeSingle(parameters);
+
+        assertThatThrownBy(() -> ModelDirectory.open(folder).weights())
+                .hasMessageContaining("config.json; unexpected: model.layers.2.input_layernorm.weight; take both");
+    }
+
+    @Test
+    void oneMisshapedTensorIsEnoughToRefuse() {
+        List<ParameterSpec> parameters = new ArrayList<>(parameters());
+        parameters.set(0, new ParameterSpec(ModelSpec.EMBEDDING, new long[] {64, 512}, true));
+        writeSingle(parameters);
+
+        assertThatThrownBy(() -> ModelDirectory.open(folder).weights())
+                .hasMessageContaining("config.json; wrong shape or type: model.embed_tokens.weight F16[64, 512]");
+    }
+
+    @Test
     void aTiedHeadNeedsNoTensorAndMayHaveACopy() {
         edit("config.json", text -> text.replace("\"tie_word_embeddings\": false", "\"tie_word_embeddings\": true"));
         List<ParameterSpec> tied = parameters();
