@@ -52,7 +52,8 @@ public final class Main {
                 case TRAIN -> TrainCommand.run(commandLine, conf, hadoop(conf), out);
                 case EXPORT -> ExportCommand.run(commandLine, settings(conf), hadoop(conf), out);
                 case INSPECT -> InspectCommand.run(commandLine, settings(conf), hadoop(conf), out);
-                case PLAN, BENCH -> help(out);
+                case BENCH -> BenchCommand.run(commandLine, hadoop(conf), out);
+                case PLAN -> help(out);
             };
         } catch (Exception failure) { // SparkException is checked but not declared by Spark's Scala methods
             if (debug) {

@@ -20,7 +20,7 @@ import ulysses.runtime.weights.ModelSpec;
 final class TrainCommand {
 
     /** What each rank's process runs: named, not imported, since only ranks load libtorch. */
-    private static final String RANK_MAIN = "ulysses.runtime.training.RankMain";
+    static final String RANK_MAIN = "ulysses.runtime.training.RankMain";
 
     private TrainCommand() {}
 

@@ -11,7 +11,6 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeoutException;
-import java.util.stream.Collectors;
 import org.apache.spark.BarrierTaskContext;
 import org.apache.spark.BarrierTaskInfo;
 import org.apache.spark.SparkConf;
@@ -20,7 +19,6 @@ import org.apache.spark.resource.ResourceInformation;
 import org.apache.spark.util.Utils;
 import org.jspecify.annotations.Nullable;
 import scala.Function1;
-import scala.Tuple2;
 import scala.collection.Iterator;
 import scala.jdk.javaapi.CollectionConverters;
 import ulysses.driver.launch.DeviceAssignment.Placement;
@@ -35,7 +33,6 @@ import ulysses.runtime.mesh.RankEvent;
  */
 final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>, Serializable {
     private static final long serialVersionUID = 1L;
-    private static final String HADOOP = "spark.hadoop.";
     private static final String THREADS = "OMP_NUM_THREADS";
 
     private final String job;
@@ -210,15 +207,7 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
                     shared.trainRows(),
                     shared.evalRows(),
                     directory.toString(),
-                    hadoop(),
                     shared.config());
-        }
-
-        /** What the user gave Spark for Hadoop, such as the endpoint and keys of an object store. */
-        private static Map<String, String> hadoop() {
-            return Arrays.stream(SparkEnv.get().conf().getAll())
-                    .filter(entry -> entry._1().startsWith(HADOOP))
-                    .collect(Collectors.toMap(entry -> entry._1().substring(HADOOP.length()), Tuple2::_2));
         }
 
         private IllegalStateException ended(RankFailure failure) {

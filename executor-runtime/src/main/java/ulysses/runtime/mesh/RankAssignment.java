@@ -1,6 +1,5 @@
 package ulysses.runtime.mesh;
 
-import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import ulysses.runtime.config.TrainingConfig;
 
@@ -19,7 +18,6 @@ import ulysses.runtime.config.TrainingConfig;
  * @param trainRows folder of prepared training rows
  * @param evalRows folder of prepared evaluation rows, if any
  * @param localDirectory scratch space on this host
- * @param hadoop settings of Hadoop file systems that this run adds to those on the class path; may hold credentials: never log it
  * @param config the run
  */
 public record RankAssignment(
@@ -35,9 +33,4 @@ public record RankAssignment(
         String trainRows,
         @Nullable String evalRows,
         String localDirectory,
-        Map<String, String> hadoop,
-        TrainingConfig config) {
-    public RankAssignment {
-        hadoop = Map.copyOf(hadoop);
-    }
-}
+        TrainingConfig config) {}

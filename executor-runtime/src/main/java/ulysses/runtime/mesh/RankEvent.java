@@ -12,6 +12,7 @@ import com.fasterxml.jackson.annotation.JsonTypeInfo;
     @JsonSubTypes.Type(value = RankEvent.StoreOpen.class, name = "store"),
     @JsonSubTypes.Type(value = RankEvent.Phase.class, name = "phase"),
     @JsonSubTypes.Type(value = RankEvent.Step.class, name = "step"),
+    @JsonSubTypes.Type(value = RankEvent.Measured.class, name = "measured"),
     @JsonSubTypes.Type(value = RankEvent.Evaluated.class, name = "evaluated"),
     @JsonSubTypes.Type(value = RankEvent.Saved.class, name = "saved"),
     @JsonSubTypes.Type(value = RankEvent.Warning.class, name = "warning"),
@@ -53,6 +54,24 @@ public sealed interface RankEvent {
             long tokens,
             double seconds,
             long peakBytes)
+            implements RankEvent {}
+
+    /**
+     * Where the time and traffic of a step went; only rank 0 reports it, after its {@link Step}.
+     *
+     * @param step optimizer steps done, from 1
+     * @param computeSeconds forward and backward of all micro-batches, exchanges included
+     * @param reduceSeconds summing gradients over ranks
+     * @param optimizerSeconds norm, clipping and update
+     * @param exchangeBytes that rank 0 put into all-to-alls in this step, its own part included
+     */
+    record Measured(
+            int rank,
+            long step,
+            double computeSeconds,
+            double reduceSeconds,
+            double optimizerSeconds,
+            long exchangeBytes)
             implements RankEvent {}
 
     /** Evaluation after {@code step} gave {@code loss}; only rank 0 reports it. */

@@ -47,7 +47,6 @@ final class RankRun {
         this.config = assignment.config();
         this.reporter = reporter;
         this.hadoop = new Configuration();
-        assignment.hadoop().forEach(hadoop::set);
         this.scratch = Path.of(assignment.localDirectory()).resolve("rank-" + assignment.rank());
     }
 

@@ -55,4 +55,9 @@ public final class SequenceStep {
             return objective.lossSum(hidden, slice.targets());
         }
     }
+
+    /** Bytes that this rank has put into all-to-alls so far, its own part included. */
+    long exchangedBytes() {
+        return group.traffic().total(Collectives.Operation.ALL_TO_ALL);
+    }
 }

@@ -12,6 +12,7 @@ package ulysses.runtime.training;
  * @param computeSeconds forward and backward of all micro-batches
  * @param reduceSeconds summing gradients over ranks
  * @param optimizerSeconds norm, clipping and update
+ * @param exchangeBytes that this rank put into all-to-alls, its own part included
  */
 public record StepMetrics(
         double loss,
@@ -22,7 +23,8 @@ public record StepMetrics(
         boolean updated,
         double computeSeconds,
         double reduceSeconds,
-        double optimizerSeconds) {
+        double optimizerSeconds,
+        long exchangeBytes) {
 
     /** Time of the whole step. */
     public double seconds() {

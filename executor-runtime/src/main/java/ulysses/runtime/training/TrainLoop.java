@@ -121,6 +121,14 @@ final class TrainLoop {
                             metrics.tokens(),
                             metrics.seconds(),
                             parts.memory().peak()));
+            parts.reporter()
+                    .event(new RankEvent.Measured(
+                            0,
+                            state.step(),
+                            metrics.computeSeconds(),
+                            metrics.reduceSeconds(),
+                            metrics.optimizerSeconds(),
+                            metrics.exchangeBytes()));
         }
     }
 

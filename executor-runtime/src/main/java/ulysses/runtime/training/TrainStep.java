@@ -34,6 +34,7 @@ public final class TrainStep {
     /** Runs the step with {@code learningRate}. */
     public StepMetrics run(StepBatches batches, double learningRate) {
         long begin = System.nanoTime();
+        long exchangedBefore = sequence.exchangedBytes();
         parameters.zeroGradients();
         double lossSum = 0;
         for (MicroBatch batch : batches.microBatches()) {
@@ -59,6 +60,7 @@ public final class TrainStep {
                 finite,
                 (computed - begin) / 1e9,
                 (reduced - computed) / 1e9,
-                (updated - reduced) / 1e9);
+                (updated - reduced) / 1e9,
+                sequence.exchangedBytes() - exchangedBefore);
     }
 }

@@ -1,0 +1,132 @@
+package ulysses.job;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import ulysses.runtime.config.ConfigException;
+
+/**
+ * What {@code bench} measures.
+ *
+ * @param shape {@code --shape}: a name that comes along, or a folder with a config.json
+ * @param lengths {@code --seq}: tokens of the sequence, one or several separated by commas
+ * @param ranks {@code --ranks}: ranks that share each sequence
+ * @param threads {@code --threads}: threads of each rank
+ * @param steps {@code --steps}: steps that count
+ * @param warmup {@code --warmup}: steps before them
+ * @param documents {@code --docs}: equal documents in the sequence
+ * @param trainedShare {@code --valid_fraction}: share of each document's tokens that are trained
+ * @param bf16 {@code --dtype bf16}, else fp32
+ * @param checkpointing {@code --checkpoint on|off}
+ */
+record BenchSettings(
+        String shape,
+        List<Integer> lengths,
+        int ranks,
+        int threads,
+        int steps,
+        int warmup,
+        int documents,
+        double trainedShare,
+        boolean bf16,
+        boolean checkpointing) {
+
+    private static final Map<String, String> DEFAULTS = defaults();
+
+    private static Map<String, String> defaults() {
+        Map<String, String> defaults = new LinkedHashMap<>();
+        defaults.put("shape", "smollm2-135m");
+        defaults.put("seq", "4096");
+        defaults.put("ranks", "1");
+        defaults.put("threads", "2");
+        defaults.put("steps", "3");
+        defaults.put("warmup", "1");
+        defaults.put("docs", "1");
+        defaults.put("valid_fraction", "1.0");
+        defaults.put("dtype", "fp32");
+        defaults.put("checkpoint", "on");
+        return defaults;
+    }
+
+    /** Reads the options of a command line; throws {@link ConfigException} with all problems. */
+    static BenchSettings of(CommandLine commandLine) {
+        List<String> problems = new ArrayList<>();
+        Map<String, String> given = new LinkedHashMap<>(DEFAULTS);
+        commandLine.overrides().forEach((key, value) -> {
+            if (DEFAULTS.containsKey(key)) {
+                given.put(key, value);
+            } else {
+                problems.add("%s: bench has no such option; use one of %s".formatted(key, DEFAULTS.keySet()));
+            }
+        });
+        Reader reader = new Reader(given, problems);
+        BenchSettings settings = new BenchSettings(
+                reader.text("shape"),
+                reader.lengths(),
+                reader.number("ranks", 1),
+                reader.number("threads", 1),
+                reader.number("steps", 1),
+                reader.number("warmup", 0),
+                reader.number("docs", 1),
+                reader.share(),
+                reader.either("dtype", "bf16", "fp32"),
+                reader.either("checkpoint", "on", "off"));
+        if (!problems.isEmpty()) {
+            throw new ConfigException("bench", problems);
+        }
+        return settings;
+    }
+
+    private record Reader(Map<String, String> given, List<String> problems) {
+
+        String text(String key) {
+            return given.getOrDefault(key, "");
+        }
+
+        int number(String key, int least) {
+            return whole(key, text(key), least);
+        }
+
+        private int whole(String key, String text, int least) {
+            try {
+                int value = Integer.parseInt(text);
+                if (value >= least) {
+                    return value;
+                }
+            } catch (NumberFormatException e) {
+                // said below
+            }
+            problems.add("%s %s: must be a whole number of at least %d".formatted(key, text, least));
+            return least;
+        }
+
+        List<Integer> lengths() {
+            return Arrays.stream(text("seq").split(",", -1))
+                    .map(length -> whole("seq", length.strip(), 2))
+                    .toList();
+        }
+
+        double share() {
+            try {
+                double share = Double.parseDouble(text("valid_fraction"));
+                if (share > 0 && share <= 1) {
+                    return share;
+                }
+            } catch (NumberFormatException e) {
+                // said below
+            }
+            problems.add("valid_fraction %s: must be a number above 0 and up to 1".formatted(text("valid_fraction")));
+            return 1;
+        }
+
+        boolean either(String key, String yes, String no) {
+            String value = text(key);
+            if (!value.equals(yes) && !value.equals(no)) {
+                problems.add("%s %s: use %s or %s".formatted(key, value, yes, no));
+            }
+            return value.equals(yes);
+        }
+    }
+}
