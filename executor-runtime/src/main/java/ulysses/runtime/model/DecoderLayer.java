@@ -3,6 +3,7 @@ package ulysses.runtime.model;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Supplier;
+import org.bytedeco.pytorch.AutoGradMode;
 import org.bytedeco.pytorch.Tensor;
 import ulysses.runtime.attention.CoreAttention;
 import ulysses.runtime.attention.HeadSequenceExchange.Qkv;
@@ -17,8 +18,9 @@ import ulysses.runtime.segment.Segment;
 import ulysses.runtime.weights.ModelSpec;
 
 /**
- * One decoder layer: norm, attention, residual, norm, MLP, residual. Its two local parts, up to q, k, v and from attention's output
- * on, run under autograd; attention between them has its own backward.
+ * One decoder layer: norm, attention, residual, norm, MLP, residual. Two local parts run under autograd: from the input to q, k and v,
+ * and from attention's output to what the down projection is given. Rotary embedding, attention and the down projection have
+ * backwards of their own, so that recomputation stops at what backward needs.
  */
 final class DecoderLayer {
 
@@ -65,8 +67,8 @@ final class DecoderLayer {
         return new OnSequence(layout, rotation);
     }
 
-    /** q [s,N,H] and k [s,K,H], rotated, and v [s,K,H] of the layer's input x [s,D]. */
-    private Tensor[] project(Tensor x, Rotation rotation) {
+    /** q [s,N,H], k [s,K,H] and v [s,K,H] of the layer's input x [s,D], not rotated yet. */
+    private Tensor[] project(Tensor x) {
         Tensor normed = inputNorm.apply(x); // [s,D]
         Tensor q = heads(queries.apply(normed), spec.heads()); // [s,N,H]
         Tensor k = heads(keys.apply(normed), spec.kvHeads()); // [s,K,H]
@@ -75,13 +77,18 @@ final class DecoderLayer {
             q = queryKeyNorms.get(0).apply(q);
             k = queryKeyNorms.get(1).apply(k);
         }
-        return new Tensor[] {rotation.apply(q), rotation.apply(k), v};
+        return new Tensor[] {q, k, v};
     }
 
-    /** The layer's output [s,D] from its input x [s,D] and attention's output o [s,N,H]. */
-    private Tensor finish(Tensor x, Tensor o) {
+    /** The residual stream behind attention [s,D], and what the down projection is given [s,F]. */
+    private Tensor[] finish(Tensor x, Tensor o) {
         Tensor middle = x.add(outputs.apply(o.reshape(x.size(0), (long) spec.heads() * spec.headSize()))); // [s,D]
-        return middle.add(mlp.apply(middleNorm.apply(middle))); // [s,D]
+        return new Tensor[] {middle, mlp.gated(middleNorm.apply(middle))};
+    }
+
+    /** The layer's output [s,D] from both results of {@link #finish}. */
+    private Tensor output(Tensor middle, Tensor gated) {
+        return mlp.down().apply(gated).add_(middle); // [s,D]
     }
 
     private Tensor heads(Tensor x, long count) {
@@ -98,28 +105,42 @@ final class DecoderLayer {
     private List<Parameter> finishParameters() {
         List<Parameter> parameters = new ArrayList<>(outputs.parameters());
         parameters.add(middleNorm.weight());
-        parameters.addAll(mlp.parameters());
+        parameters.addAll(mlp.gatedParameters());
         return parameters;
     }
 
     private final class OnSequence implements Segment {
         private final SequenceLayout layout;
+        private final Rotation rotation;
         private final LocalSegment projection;
         private final LocalSegment finish;
 
         OnSequence(SequenceLayout layout, Rotation rotation) {
             this.layout = layout;
-            this.projection = new LocalSegment(projectionParameters(), inputs -> project(inputs[0], rotation));
-            this.finish = new LocalSegment(finishParameters(), in -> new Tensor[] {finish(in[0], in[1])});
+            this.rotation = rotation;
+            this.projection = new LocalSegment(projectionParameters(), inputs -> project(inputs[0]));
+            this.finish = new LocalSegment(finishParameters(), inputs -> finish(inputs[0], inputs[1]));
         }
 
         @Override
         public Tensor infer(Tensor x) {
-            try (TensorScope scope = TensorScope.open()) {
-                Tensor output =
-                        attention.forward(qkv(projection.forward(x)), layout).output();
-                return scope.keep(finish.forward(x, output)[0]);
+            try (TensorScope scope = TensorScope.open();
+                    AutoGradMode off = new AutoGradMode(false)) {
+                UlyssesAttention.Forward attended = attention.forward(rotated(projection.forward(x)), layout);
+                return scope.keep(outputOf(finish.forward(x, attended.output())));
             }
+        }
+
+        private Qkv rotated(Tensor... qkv) {
+            return new Qkv(rotation.apply(qkv[0]), rotation.apply(qkv[1]), qkv[2]);
+        }
+
+        private Qkv rotated(Graph projected) {
+            return rotated(projected.output(0), projected.output(1), projected.output(2));
+        }
+
+        private Tensor outputOf(Tensor... finished) {
+            return output(finished[0], finished[1]);
         }
 
         @Override
@@ -132,10 +153,11 @@ final class DecoderLayer {
          * grows with the square of the length, does not (numerics.md, section 2).
          */
         private Pass recomputing(Tensor x) {
-            try (TensorScope scope = TensorScope.open()) {
-                UlyssesAttention.Forward attended = attention.forward(qkv(projection.forward(x)), layout);
+            try (TensorScope scope = TensorScope.open();
+                    AutoGradMode off = new AutoGradMode(false)) {
+                UlyssesAttention.Forward attended = attention.forward(rotated(projection.forward(x)), layout);
                 CoreAttention.Output core = owned(attended.core());
-                Tensor output = TensorScope.own(finish.forward(x, attended.output())[0]);
+                Tensor output = TensorScope.own(outputOf(finish.forward(x, attended.output())));
                 return new LayerPass(
                         output,
                         core,
@@ -147,24 +169,29 @@ final class DecoderLayer {
 
         /** Keeps the graphs of both local parts. */
         private Pass keeping(Tensor x) {
-            try (TensorScope scope = TensorScope.open()) {
+            try (TensorScope scope = TensorScope.open();
+                    AutoGradMode off = new AutoGradMode(false)) {
                 Graph projected = projection.record(x);
-                UlyssesAttention.Forward attended = attention.forward(qkv(projected), layout);
+                UlyssesAttention.Forward attended = attention.forward(rotated(projected), layout);
                 CoreAttention.Output core = owned(attended.core());
                 Graph finished = finish.record(x, attended.output());
-                return new LayerPass(TensorScope.own(finished.output(0)), core, () -> finished, () -> projected, this);
+                Tensor output = TensorScope.own(outputOf(finished.output(0), finished.output(1)));
+                return new LayerPass(output, core, () -> finished, () -> projected, this);
             }
         }
 
         private Tensor backward(Tensor dOutput, LayerPass pass) {
-            try (TensorScope scope = TensorScope.open()) {
+            try (TensorScope scope = TensorScope.open();
+                    AutoGradMode off = new AutoGradMode(false)) {
                 Tensor[] dFinish; // of x [s,D] and of attention's output [s,N,H]
                 try (Graph finished = pass.finished().get()) {
-                    dFinish = finished.backward(dOutput);
+                    Tensor dGated = mlp.down().backward(finished.output(1), dOutput); // [s,F]
+                    dFinish = finished.backward(dOutput, dGated);
                 }
                 try (Graph projected = pass.projected().get()) {
-                    Qkv dQkv = attention.backward(dFinish[1], qkv(projected), pass.core(), layout);
-                    Tensor[] dProjection = projected.backward(dQkv.q(), dQkv.k(), dQkv.v());
+                    Qkv dQkv = attention.backward(dFinish[1], rotated(projected), pass.core(), layout);
+                    Tensor[] dProjection =
+                            projected.backward(rotation.backward(dQkv.q()), rotation.backward(dQkv.k()), dQkv.v());
                     return scope.keep(dFinish[0].add(dProjection[0])); // [s,D]
                 }
             }
@@ -189,14 +216,6 @@ final class DecoderLayer {
                 core.close();
             }
         }
-    }
-
-    private static Qkv qkv(Tensor[] projected) {
-        return new Qkv(projected[0], projected[1], projected[2]);
-    }
-
-    private static Qkv qkv(Graph projected) {
-        return new Qkv(projected.output(0), projected.output(1), projected.output(2));
     }
 
     private static CoreAttention.Output owned(CoreAttention.Output core) {

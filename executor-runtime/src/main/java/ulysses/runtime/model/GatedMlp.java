@@ -9,12 +9,14 @@ import ulysses.runtime.segment.Parameter;
 /** down(silu(gate(x)) ⊙ up(x)): [s,D] to [s,D] over [s,F]. */
 record GatedMlp(Linear gate, Linear up, Linear down) {
 
-    Tensor apply(Tensor x) {
-        return down.apply(torch.silu(gate.apply(x)).mul(up.apply(x)));
+    /** What the down projection is given: [s,D] to [s,F]. */
+    Tensor gated(Tensor x) {
+        return torch.silu(gate.apply(x)).mul(up.apply(x));
     }
 
-    List<Parameter> parameters() {
-        return Stream.of(gate, up, down)
+    /** Parameters of the part before the down projection. */
+    List<Parameter> gatedParameters() {
+        return Stream.of(gate, up)
                 .flatMap(linear -> linear.parameters().stream())
                 .toList();
     }

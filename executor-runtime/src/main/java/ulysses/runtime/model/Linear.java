@@ -23,6 +23,15 @@ record Linear(Parameter weight, @Nullable Parameter bias) {
                 : torch.linear(x, weight.value(), new TensorOptional(bias.value()));
     }
 
+    /** Backward by hand: gradient of x [s,in] from that of the output [s,out]; those of weight and bias are accumulated. */
+    Tensor backward(Tensor x, Tensor dOutput) {
+        weight.accumulateProduct(dOutput.t(), x); // [out,in]
+        if (bias != null) {
+            bias.accumulate(dOutput.sum(0)); // [out]
+        }
+        return torch.mm(dOutput, weight.value().detach()); // [s,in]
+    }
+
     List<Parameter> parameters() {
         return bias == null ? List.of(weight) : List.of(weight, bias);
     }

@@ -30,6 +30,17 @@ public final class RotaryEmbedding {
             Tensor swapped = torch.cat(new TensorVector(x.narrow(2, half, half).neg(), x.narrow(2, 0, half)), 2);
             return x.mul(cos).add_(swapped.mul_(sin)); // [s,heads,H]
         }
+
+        /** Backward of {@link #apply}: the rotation by the negative angle. */
+        public Tensor backward(Tensor dRotated) {
+            long half = dRotated.size(2) / 2;
+            Tensor swapped = torch.cat(
+                    new TensorVector(
+                            dRotated.narrow(2, half, half),
+                            dRotated.narrow(2, 0, half).neg()),
+                    2);
+            return dRotated.mul(cos).add_(swapped.mul_(sin)); // [s,heads,H]
+        }
     }
 
     /**

@@ -1,6 +1,7 @@
 package ulysses.runtime.segment;
 
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
 
 /**
  * One trained tensor and the place where its gradient gathers. Both are views into flat buffers that the model's registry owns;
@@ -15,5 +16,14 @@ public record Parameter(String name, Tensor value, Tensor gradient) {
     /** Adds one micro-batch's gradient, of any float dtype. */
     public void accumulate(Tensor contribution) {
         gradient.add_(contribution);
+    }
+
+    /** Adds the product of two matrices; in float32 without making it first. */
+    public void accumulateProduct(Tensor left, Tensor right) {
+        if (left.scalar_type() == gradient.scalar_type()) {
+            gradient.addmm_(left, right);
+        } else {
+            accumulate(torch.mm(left, right));
+        }
     }
 }
