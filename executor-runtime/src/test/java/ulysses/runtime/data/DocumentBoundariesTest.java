@@ -37,6 +37,13 @@ class DocumentBoundariesTest {
     }
 
     @Test
+    void numbersInTheMaskNeedNoPositions() {
+        PackedRow row = DocumentBoundaries.row(IDS, LABELS, null, null, new int[] {1, 1, 2, 2, 0});
+
+        assertThat(row.documentLengths()).containsExactly(2, 2);
+    }
+
+    @Test
     void restartingPositionsAreDocuments() {
         assertThat(DocumentBoundaries.row(IDS, LABELS, null, new int[] {0, 1, 0, 1, 2}, null)
                         .documentLengths())
