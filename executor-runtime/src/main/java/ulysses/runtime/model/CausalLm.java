@@ -2,6 +2,7 @@ package ulysses.runtime.model;
 
 import java.util.ArrayList;
 import java.util.List;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import ulysses.runtime.attention.CoreAttention;
@@ -66,10 +67,19 @@ public final class CausalLm {
         }
     }
 
-    /** Backward of {@link #embed}: adds gradients [s,D] to the rows of the embedding. */
+    /**
+     * Backward of {@link #embed}: adds gradients [s,D] to the rows of the embedding. The row of the model's padding token gets none,
+     * as in torch's Embedding with a padding index.
+     */
     public void embedBackward(int[] ids, Tensor dHidden) {
         try (TensorScope scope = TensorScope.open()) {
-            embedding.gradient().index_add_(0, index(ids), dHidden.to(torch.ScalarType.Float));
+            Tensor index = index(ids);
+            Tensor gradient = dHidden.to(torch.ScalarType.Float);
+            if (spec.padId() != null) {
+                gradient =
+                        gradient.masked_fill(index.eq(new Scalar(spec.padId())).unsqueeze(1), new Scalar(0.0));
+            }
+            embedding.gradient().index_add_(0, index, gradient);
         }
     }
 

@@ -41,7 +41,7 @@ public final class InitialWeights {
 
     /**
      * Draws weights as transformers initialises these models: linear and embedding weights from N(0, initializer_range), biases 0,
-     * norms 1. Every parameter has its own stream, seeded by the run's seed and its name, so all ranks draw the same.
+     * norms 1, and the embedding of a padding token 0. Every parameter has its own stream, seeded by the run's seed and its name, so all ranks draw the same.
      */
     public void draw(long seed) {
         for (ParameterSpec parameter : spec.parameters()) {
@@ -51,6 +51,10 @@ public final class InitialWeights {
                 } else if (parameter.name().endsWith(".weight")) {
                     Generator generator = torch.createCPUGenerator(seedOf(seed, parameter.name()));
                     staging.normal_(0, spec.initializerRange(), new GeneratorOptional(generator));
+                }
+                if (parameter.name().equals(ModelSpec.EMBEDDING) && spec.padId() != null) {
+                    long row = (long) spec.padId() * spec.hiddenSize();
+                    staging.narrow(0, row, spec.hiddenSize()).zero_();
                 }
             });
         }
