@@ -14,6 +14,7 @@ import org.apache.hadoop.fs.FSDataInputStream;
 import org.apache.spark.TaskContext;
 import org.apache.spark.util.TaskCompletionListener;
 import org.jspecify.annotations.Nullable;
+import ulysses.runtime.data.DataException;
 
 /**
  * Rows of an Arrow file, batch by batch. The file format is the stream format behind eight bytes and with a footer that a reader in
@@ -66,6 +67,10 @@ final class ArrowReader extends SplitReader {
         }
         ObjectNode object = JsonNodeFactory.instance.objectNode();
         for (FieldVector vector : batch.getFieldVectors()) {
+            if (vector.getField().getDictionary() != null) {
+                throw new DataException("%s: column %s is dictionary encoded; write it as plain text"
+                        .formatted(split.file().path(), vector.getName()));
+            }
             object.set(vector.getName(), ColumnValues.json(vector.getObject(position)));
         }
         position++;

@@ -2,10 +2,17 @@ package ulysses.driver.dataset;
 
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import com.univocity.parsers.common.TextParsingException;
 import com.univocity.parsers.csv.CsvParser;
 import com.univocity.parsers.csv.CsvParserSettings;
 import java.io.IOException;
+import java.io.InputStream;
+import java.io.InputStreamReader;
+import java.io.PushbackReader;
+import java.io.Reader;
+import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
+import java.util.function.Supplier;
 import org.apache.hadoop.conf.Configuration;
 import org.jspecify.annotations.Nullable;
 import ulysses.runtime.data.DataException;
@@ -28,20 +35,55 @@ final class CsvReader extends SplitReader {
         settings.setIgnoreTrailingWhitespaces(false);
         settings.setNormalizeLineEndingsWithinQuotes(false);
         settings.setLineSeparatorDetectionEnabled(true);
+        settings.setReadInputOnSeparateThread(false);
+        settings.getFormat().setComment('\0'); // a text may begin with #
         this.parser = new CsvParser(settings);
-        parser.beginParsing(open(split, hadoop), StandardCharsets.UTF_8);
-        String[] first = parser.parseNext();
-        this.header = first == null ? new String[0] : first;
+        Reader reader = reader(open(split, hadoop));
+        this.header = record("header", () -> {
+            parser.beginParsing(reader);
+            return parser.parseNext();
+        });
+    }
+
+    /** Refuses bytes that are not UTF-8; a byte order mark is left out. */
+    private static Reader reader(InputStream stream) throws IOException {
+        PushbackReader reader = new PushbackReader(new InputStreamReader(stream, StandardCharsets.UTF_8.newDecoder()));
+        int first = reader.read();
+        if (first >= 0 && first != '\uFEFF') {
+            reader.unread(first);
+        }
+        return reader;
+    }
+
+    /** The values of a record; none at the end. */
+    private String[] record(String place, Supplier<String @Nullable []> parse) {
+        try {
+            String[] values = parse.get();
+            return values == null ? new String[0] : values;
+        } catch (TextParsingException | IllegalStateException damaged) {
+            throw new DataException(split.file().path() + " " + reason(place, damaged), damaged);
+        }
+    }
+
+    /** The parser reads ahead, so it can't tell the row of a damaged byte. */
+    private static String reason(String place, RuntimeException damaged) {
+        for (Throwable cause = damaged; cause != null; cause = cause.getCause()) {
+            if (cause instanceof CharacterCodingException) {
+                return "is not UTF-8; convert the file";
+            }
+        }
+        return "can't be read at " + place + ": " + damaged.getMessage();
     }
 
     @Override
     @Nullable
     RawRow read() {
-        String[] values = parser.parseNext();
-        if (values == null) {
+        String number = "row %d".formatted(row - split.firstRow() + 1);
+        String[] values = record(number, parser::parseNext);
+        if (values.length == 0) {
             return null;
         }
-        String place = "%s row %d".formatted(split.file().path(), row - split.firstRow() + 1);
+        String place = split.file().path() + " " + number;
         if (values.length > header.length) {
             throw new DataException(
                     "%s has %d values but the header names %d columns; put values that hold commas in quotes"

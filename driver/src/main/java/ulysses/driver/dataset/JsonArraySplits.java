@@ -114,6 +114,9 @@ final class JsonArraySplits {
     }
 
     private void close() {
+        if (closed) {
+            takeOther((byte) ']');
+        }
         depth--;
         if (depth == 0) {
             endElement();

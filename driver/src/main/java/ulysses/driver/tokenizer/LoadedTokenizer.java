@@ -31,10 +31,12 @@ final class LoadedTokenizer {
 
     private final HuggingFaceTokenizer tokenizer;
     private final Map<String, Integer> vocabulary;
+    private final Set<String> special;
 
-    private LoadedTokenizer(HuggingFaceTokenizer tokenizer, Map<String, Integer> vocabulary) {
+    private LoadedTokenizer(HuggingFaceTokenizer tokenizer, Map<String, Integer> vocabulary, Set<String> special) {
         this.tokenizer = tokenizer;
         this.vocabulary = vocabulary;
+        this.special = special;
     }
 
     static LoadedTokenizer get(Key key, String folder, Configuration hadoop) {
@@ -52,6 +54,7 @@ final class LoadedTokenizer {
         }
         JsonNode json = TokenizerFiles.parse(bytes, folder + "/tokenizer.json");
         Map<String, Integer> vocabulary = TokenizerFiles.vocabulary(json);
+        Set<String> special = TokenizerFiles.special(json);
         if (!key.special().isEmpty() || key.spellOut()) {
             TokenizerFiles.markSpecial(json, new TreeSet<>(key.special()), vocabulary);
             if (key.spellOut()) {
@@ -59,7 +62,7 @@ final class LoadedTokenizer {
             }
             bytes = TokenizerFiles.text(json).getBytes(StandardCharsets.UTF_8);
         }
-        return new LoadedTokenizer(open(bytes, folder), vocabulary);
+        return new LoadedTokenizer(open(bytes, folder), vocabulary, special);
     }
 
     /** The library's defaults cut at 512 tokens and pad batches: both are switched off. */
@@ -79,6 +82,11 @@ final class LoadedTokenizer {
 
     Map<String, Integer> vocabulary() {
         return vocabulary;
+    }
+
+    /** Tokens that are special in the file itself. */
+    Set<String> special() {
+        return special;
     }
 
     /**

@@ -105,6 +105,7 @@ public final class Tokenizer implements Serializable {
     public Tokenizer withSpecialTokens(Collection<String> tokens) {
         Set<String> union = new TreeSet<>(special);
         union.addAll(tokens);
+        union.removeAll(loaded().special()); // so that tokenizers that work alike share one copy in memory
         return new Tokenizer(this, union, spellsOutSpecial);
     }
 

@@ -13,6 +13,7 @@ import java.io.UncheckedIOException;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.HexFormat;
 import java.util.Iterator;
 import java.util.Map;
@@ -104,6 +105,17 @@ final class TokenizerFiles {
             ids.put(added.path("content").asText(), added.path("id").asInt());
         }
         return ids;
+    }
+
+    /** Tokens that the file itself calls special. */
+    static Set<String> special(JsonNode tokenizer) {
+        Set<String> special = new HashSet<>();
+        for (JsonNode added : tokenizer.path("added_tokens")) {
+            if (added.path("special").asBoolean()) {
+                special.add(added.path("content").asText());
+            }
+        }
+        return special;
     }
 
     /** Makes tokens special, as {@code add_special_tokens} of transformers does: cut out of a text before anything else. */

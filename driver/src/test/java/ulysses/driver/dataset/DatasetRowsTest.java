@@ -160,6 +160,14 @@ class DatasetRowsTest {
     }
 
     @Test
+    void keepsWhatLooksLikeACommentInCsv() throws IOException {
+        write("rows.csv", "\uFEFFtext\n#1 comes first\n\" spaces \"\n");
+
+        assertThat(examples("{\"file_name\": \"rows.csv\", \"columns\": {\"prompt\": \"text\"}}"))
+                .isEqualTo(List.of(new Example.PlainText("#1 comes first"), new Example.PlainText(" spaces ")));
+    }
+
+    @Test
     void readsParquet() throws IOException {
         StructType schema = new StructType()
                 .add("instruction", "string")
@@ -277,6 +285,23 @@ class DatasetRowsTest {
         }
     }
 
+    @ParameterizedTest
+    @ValueSource(longs = {10, 20, 5, 9, 11})
+    void givesALineAtTheEdgeOfAPartToOneOfThem(long part) throws IOException {
+        write(
+                "rows.txt",
+                IntStream.range(0, 30).mapToObj("line %04d\n"::formatted).collect(Collectors.joining()));
+        SourceFile source = new SourceFile(folder.resolve("rows.txt").toString(), FileType.TEXT, 300);
+
+        List<RawRow> read = LineFiles.read(spark, List.of(source), part).rows().collect();
+
+        assertThat(read.stream().map(row -> row.value().get("text").textValue()))
+                .isEqualTo(
+                        IntStream.range(0, 30).mapToObj("line %04d"::formatted).toList());
+        assertThat(read.stream().map(RawRow::place)).first().asString().endsWith("rows.txt line 1");
+        assertThat(read.get(29).place()).endsWith("rows.txt line 30");
+    }
+
     @Test
     void readsRecordedRowsAsTheyWereRecorded() throws IOException {
         for (JsonNode recorded : ReferenceFiles.lines("templates/qwen")) {
@@ -365,6 +390,14 @@ class DatasetRowsTest {
     }
 
     @Test
+    void saysThatTextFollowsTheArray() throws IOException {
+        write("rows.json", "[{\"text\": \"good\"}]\n[{\"text\": \"more\"}]");
+
+        assertThat(refusal("{\"file_name\": \"rows.json\", \"columns\": {\"prompt\": \"text\"}}"))
+                .isEqualTo("DIR/rows.json line 2: text follows the end of the array; keep one array in a file");
+    }
+
+    @Test
     void refusesARowThatIsNoObject() throws IOException {
         write("rows.json", "[{\"text\": \"good\"}, 17]");
         write("rows.jsonl", "{\"text\": \"good\"}\n[1]");
@@ -379,8 +412,12 @@ class DatasetRowsTest {
     void refusesBytesThatAreNoText() throws IOException {
         Files.write(folder.resolve("rows.txt"), new byte[] {'a', '\n', (byte) 0xC3, '(', '\n'});
 
+        Files.write(folder.resolve("rows.csv"), new byte[] {'t', 'e', 'x', 't', '\n', (byte) 0xC3, '(', '\n'});
+
         assertThat(refusal("{\"file_name\": \"rows.txt\", \"columns\": {\"prompt\": \"text\"}}"))
                 .isEqualTo("DIR/rows.txt line 2 is not UTF-8; convert the file");
+        assertThat(refusal("{\"file_name\": \"rows.csv\", \"columns\": {\"prompt\": \"text\"}}"))
+                .isEqualTo("DIR/rows.csv is not UTF-8; convert the file");
     }
 
     @Test
