@@ -1,7 +1,6 @@
 package ulysses.driver.tokenizer;
 
 import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
-import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
@@ -89,18 +88,8 @@ final class LoadedTokenizer {
         return special;
     }
 
-    /**
-     * Ids only. The library's own Encoding also makes a string and two spans for every token, which costs several times the
-     * tokenizing itself.
-     */
     int[] encode(String text) {
-        TokenizersLibrary library = TokenizersLibrary.LIB;
-        long encoding = library.encode(tokenizer.getHandle(), text, false);
-        try {
-            return ints(library.getTokenIds(encoding));
-        } finally {
-            library.deleteEncoding(encoding);
-        }
+        return ints(tokenizer.encode(text, false, false).getIds());
     }
 
     private static int[] ints(long[] ids) {
