@@ -1,21 +1,30 @@
 package ulysses.job;
 
+import java.util.Optional;
 import org.apache.spark.SparkConf;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.sql.SparkSession;
+import scala.jdk.javaapi.OptionConverters;
 import ulysses.driver.launch.EmbeddedCluster;
 import ulysses.runtime.config.ParallelConfig;
 
 /**
- * The Spark session of one command: the one that spark-submit describes, or, when no master is named, an embedded cluster on this
- * machine with one executor a rank. Closing it ends everything that it started.
+ * The Spark session of one command: the one that runs in this JVM already, as in a notebook; else the one that spark-submit
+ * describes; else, when no master is named, an embedded cluster on this machine with one executor a rank. Closing it ends
+ * everything that it started.
  *
  * @param spark the session
+ * @param owned whether it was started here
  */
-record JobSession(SparkSession spark) implements AutoCloseable {
+record JobSession(SparkSession spark, boolean owned) implements AutoCloseable {
 
     /** Opens it; {@code parallel} says how many executors an embedded cluster needs. */
     static JobSession open(SparkConf conf, String name, ParallelConfig parallel) {
+        Optional<SparkSession> running =
+                OptionConverters.toJava(SparkSession.getDefaultSession()).filter(SparkSession::isUsable);
+        if (running.isPresent()) {
+            return new JobSession(running.get(), false);
+        }
         conf.setIfMissing("spark.app.name", name);
         if (!conf.contains("spark.master")) {
             int ranks = Math.max(parallel.ranks(), parallel.sequenceParallelSize());
@@ -24,7 +33,7 @@ record JobSession(SparkSession spark) implements AutoCloseable {
                     .forEach(conf::setIfMissing);
             conf.setIfMissing("spark.ui.enabled", "false");
         }
-        return new JobSession(SparkSession.builder().config(conf).getOrCreate());
+        return new JobSession(SparkSession.builder().config(conf).getOrCreate(), true);
     }
 
     /** The session's context. */
@@ -34,6 +43,8 @@ record JobSession(SparkSession spark) implements AutoCloseable {
 
     @Override
     public void close() {
-        spark.stop();
+        if (owned) {
+            spark.stop();
+        }
     }
 }

@@ -38,8 +38,9 @@ final class PrepareCommand {
     /** Prepares the rows of {@code config}, or finds them, and says what there is. */
     static PreparedData prepare(JobSession session, TrainingConfig config, Configuration hadoop, PrintStream out) {
         session.context().setJobGroup("prepare", "read, tokenize and pack", true);
-        Tokenizer tokenizer = Tokenizer.open(config.model().modelNameOrPath(), hadoop);
-        PreparedData data = PrepareDataset.prepare(session.spark(), config, tokenizer);
+        PreparedData data = PrepareDataset.tokenized(session.spark(), config)
+                .orElseGet(() -> PrepareDataset.prepare(
+                        session.spark(), config, Tokenizer.open(config.model().modelNameOrPath(), hadoop)));
         session.context().clearJobGroup();
         out.println((data.reused() ? "found prepared rows: " : "prepared rows: ") + data.trainPath());
         data.report().ifPresent(report -> {

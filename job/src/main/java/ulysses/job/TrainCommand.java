@@ -12,6 +12,7 @@ import ulysses.driver.launch.RunAttempts;
 import ulysses.driver.launch.RunOutcome;
 import ulysses.driver.packing.PreparedData;
 import ulysses.driver.plan.Preflight;
+import ulysses.driver.tokenizer.Tokenizer;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.weights.ModelDirectory;
 import ulysses.runtime.weights.ModelSpec;
@@ -27,13 +28,16 @@ final class TrainCommand {
     static int run(CommandLine commandLine, SparkConf conf, Configuration hadoop, PrintStream out)
             throws InterruptedException {
         TrainingConfig config = PrepareCommand.load(commandLine, conf, hadoop, out);
-        ModelSpec spec =
-                ModelDirectory.open(config.model().modelNameOrPath(), hadoop).spec();
+        ModelDirectory model = ModelDirectory.open(config.model().modelNameOrPath(), hadoop);
+        ModelSpec spec = model.spec();
         describe(config, spec, out);
         try (JobSession session = JobSession.open(conf, "ulysses train", config.parallel())) {
-            Preflight.Cleared cleared = Preflight.of(session.context(), config)
-                    .heads(spec.heads(), spec.kvHeads())
-                    .check();
+            Preflight preflight = Preflight.of(session.context(), config).heads(spec.heads(), spec.kvHeads());
+            if (model.companions().contains(ModelDirectory.TOKENIZER)) { // rows that are tokenized already need none
+                Tokenizer tokenizer = Tokenizer.open(config.model().modelNameOrPath(), hadoop);
+                preflight.vocabulary(tokenizer.largestId(), spec.vocabularySize());
+            }
+            Preflight.Cleared cleared = preflight.check();
             cleared.notes().forEach(note -> out.println("note: " + note));
             PreparedData data = PrepareCommand.prepare(session, config, hadoop, out);
             RankJob job = new RankJob(

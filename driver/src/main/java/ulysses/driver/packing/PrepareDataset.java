@@ -68,6 +68,10 @@ public final class PrepareDataset {
      * @throws DataException if the data can't be used, or no row is left
      */
     public static PreparedData prepare(SparkSession spark, TrainingConfig config, Tokenizer tokenizer) {
+        Optional<PreparedData> tokenized = tokenized(spark, config);
+        if (tokenized.isPresent()) {
+            return tokenized.get();
+        }
         try {
             return new PrepareDataset(spark, config, tokenizer).run();
         } catch (IOException e) {
@@ -75,13 +79,32 @@ public final class PrepareDataset {
         }
     }
 
-    private PreparedData run() throws IOException {
-        if (config.data().tokenizedPath() != null) {
-            Optional<PreparedData> tokenized = folder.tokenized();
-            if (tokenized.isPresent()) {
-                return tokenized.get();
-            }
+    /**
+     * What lies in {@code tokenized_path}, whoever made it; no tokenizer is needed for it. Empty when the key is not set, or when
+     * there is nothing yet and data sets are named that can be prepared.
+     *
+     * @throws DataException if something else lies there, or nothing and no data set is named
+     */
+    public static Optional<PreparedData> tokenized(SparkSession spark, TrainingConfig config) {
+        @Nullable String path = config.data().tokenizedPath();
+        if (path == null) {
+            return Optional.empty();
         }
+        try {
+            Configuration hadoop = spark.sparkContext().hadoopConfiguration();
+            Optional<PreparedData> found = new PreparedFolder(path, hadoop).tokenized();
+            if (found.isEmpty() && config.data().dataset().isEmpty()) {
+                throw new DataException(
+                        "tokenized_path %s holds no tokenized data, and no dataset is named; check the path, or name a dataset to prepare there"
+                                .formatted(path));
+            }
+            return found;
+        } catch (IOException e) {
+            throw new UncheckedIOException("tokenized_path %s can't be read: %s".formatted(path, e.getMessage()), e);
+        }
+    }
+
+    private PreparedData run() throws IOException {
         DatasetRegistry registry = DatasetRegistry.open(config.data().datasetDir(), hadoop);
         registry.require(config.data().dataset(), DatasetRegistry.Kind.TEXTS);
         registry.require(config.data().evalDataset(), DatasetRegistry.Kind.TEXTS);

@@ -14,6 +14,7 @@ import ulysses.runtime.config.ConfigException;
 import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.mesh.RankMesh;
+import ulysses.runtime.weights.Folder;
 
 /**
  * Everything that can be refused before a rank starts: all problems at once, each with its fix. Also settles how many ranks there are
@@ -136,6 +137,7 @@ public final class Preflight {
         }
         if (problems.isEmpty()) {
             new EarlierRun(hadoop).problem(config.output()).ifPresent(problems::add);
+            refuseModelAsOutput();
         }
         noteCutoff();
         // Waiting for executors only makes sense for a run that could start.
@@ -146,6 +148,19 @@ public final class Preflight {
         }
         notes.forEach(note -> LOG.info("{}", note));
         return new Cleared(new RankMesh(ranks, config.parallel().sequenceParallelSize()), notes);
+    }
+
+    private void refuseModelAsOutput() {
+        String output = config.output().outputDir();
+        if (Folder.at(output, hadoop)
+                .path()
+                .equals(Folder.at(config.model().modelNameOrPath(), hadoop).path())) {
+            problems.add(new Problem(
+                    "output_dir",
+                    output,
+                    "is model_name_or_path, whose weights the run would replace",
+                    "choose another folder"));
+        }
     }
 
     private int ranks() throws InterruptedException {

@@ -2,13 +2,11 @@ package ulysses.runtime.data;
 
 import java.io.Closeable;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
-import java.util.zip.CRC32C;
 import org.apache.hadoop.conf.Configuration;
 import org.jspecify.annotations.Nullable;
 import ulysses.runtime.data.PackedManifest.FileEntry;
@@ -21,14 +19,20 @@ public final class PackedDataset implements Closeable {
     private static final String COUNTS = PackedDatasetWriter.COUNTS;
 
     private final List<PackedShard> shards;
+    private final int vocabulary;
     private final long[] shardStarts;
     private final RowCounts counts;
     private final @Nullable PackedManifest manifest;
     private final String fingerprint;
 
     private PackedDataset(
-            List<PackedShard> shards, RowCounts counts, @Nullable PackedManifest manifest, String fingerprint) {
+            List<PackedShard> shards,
+            int vocabulary,
+            RowCounts counts,
+            @Nullable PackedManifest manifest,
+            String fingerprint) {
         this.shards = List.copyOf(shards);
+        this.vocabulary = vocabulary;
         this.counts = counts;
         this.manifest = manifest;
         this.fingerprint = fingerprint;
@@ -52,14 +56,26 @@ public final class PackedDataset implements Closeable {
      * @throws DataException if it is no folder of packed rows, or a file is missing or damaged
      */
     public static PackedDataset open(String folder, Path scratch, Configuration hadoop) throws IOException {
+        return open(folder, scratch, hadoop, Integer.MAX_VALUE);
+    }
+
+    /**
+     * The same for a model that knows the token ids below {@code vocabulary}: rows with others are refused, at once where all rows
+     * are read anyway, else when such a row is.
+     */
+    public static PackedDataset open(String folder, Path scratch, Configuration hadoop, int vocabulary)
+            throws IOException {
         FolderFiles files = FolderFiles.of(folder, scratch, hadoop);
         Optional<byte[]> manifest = files.text(PackedManifest.FILE_NAME);
         List<PackedShard> opened = new ArrayList<>();
         try {
             PackedDataset dataset = manifest.isPresent()
                     ? prepared(
-                            files, PackedManifest.parse(manifest.get(), files + "/" + PackedManifest.FILE_NAME), opened)
-                    : foreign(files, opened);
+                            files,
+                            PackedManifest.parse(manifest.get(), files + "/" + PackedManifest.FILE_NAME),
+                            opened,
+                            vocabulary)
+                    : foreign(files, opened, vocabulary);
             if (dataset.rows() == 0) {
                 throw new DataException(files + " holds no row; prepare data that has one");
             }
@@ -70,8 +86,8 @@ public final class PackedDataset implements Closeable {
         }
     }
 
-    private static PackedDataset prepared(FolderFiles files, PackedManifest manifest, List<PackedShard> opened)
-            throws IOException {
+    private static PackedDataset prepared(
+            FolderFiles files, PackedManifest manifest, List<PackedShard> opened, int vocabulary) throws IOException {
         Path countsFile = null;
         for (FileEntry entry : manifest.files()) {
             Path local = verified(files, entry);
@@ -92,7 +108,7 @@ public final class PackedDataset implements Closeable {
             throw new DataException("%s holds %d rows, its manifest says %d and %s %d; prepare the data again"
                     .formatted(files, rows, manifest.rows(), COUNTS, counts.rows()));
         }
-        return new PackedDataset(opened, counts, manifest, manifest.checksum());
+        return new PackedDataset(opened, vocabulary, counts, manifest, manifest.checksum());
     }
 
     private static Path verified(FolderFiles files, FileEntry entry) throws IOException {
@@ -116,22 +132,19 @@ public final class PackedDataset implements Closeable {
         return local;
     }
 
-    private static PackedDataset foreign(FolderFiles files, List<PackedShard> opened) throws IOException {
+    private static PackedDataset foreign(FolderFiles files, List<PackedShard> opened, int vocabulary)
+            throws IOException {
         Optional<byte[]> state = files.text(HuggingFaceFiles.STATE);
         if (state.isEmpty()) {
             throw notADataset(files);
         }
-        List<RowCounts> counts = new ArrayList<>();
-        CRC32C fingerprint = new CRC32C();
+        ForeignRows rows = new ForeignRows();
         for (String name : HuggingFaceFiles.shards(state.get(), files + "/" + HuggingFaceFiles.STATE)) {
             PackedShard shard = PackedShard.open(files.local(name));
             opened.add(shard);
-            RowCounts shardCounts = RowCounts.scan(shard);
-            counts.add(shardCounts);
-            fingerprint.update(Arrays.toString(shardCounts.tokens()).getBytes(StandardCharsets.UTF_8));
+            rows.scan(shard, vocabulary);
         }
-        String name = "foreign-" + PackedManifest.checksum(fingerprint.getValue());
-        return new PackedDataset(opened, RowCounts.concatenate(counts), null, name);
+        return new PackedDataset(opened, vocabulary, rows.counts(), null, rows.fingerprint());
     }
 
     private static DataException notADataset(FolderFiles files) throws IOException {
@@ -150,7 +163,11 @@ public final class PackedDataset implements Closeable {
         return counts.rows();
     }
 
-    /** Reads row {@code index}, counted from 0 over all shards. */
+    /**
+     * Reads row {@code index}, counted from 0 over all shards.
+     *
+     * @throws DataException if it is damaged, or holds an id outside of the vocabulary
+     */
     public PackedRow row(long index) throws IOException {
         if (index < 0 || index >= rows()) {
             throw new IndexOutOfBoundsException("row %d of %d".formatted(index, rows()));
@@ -160,7 +177,7 @@ public final class PackedDataset implements Closeable {
         while (index - shardStarts[shard] >= shards.get(shard).rows()) {
             shard++; // an empty shard starts where the next one does
         }
-        return shards.get(shard).row(index - shardStarts[shard]);
+        return shards.get(shard).row(index - shardStarts[shard], vocabulary);
     }
 
     /** Tokens in documents of row {@code index}, without reading it. */

@@ -7,7 +7,6 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import java.util.Set;
-import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import ulysses.runtime.data.ArrowStream.Batch;
 
@@ -73,6 +72,11 @@ public final class PackedShard implements Closeable {
      * @throws DataException if its bytes can't be a row
      */
     public PackedRow row(long index) throws IOException {
+        return row(index, Integer.MAX_VALUE);
+    }
+
+    /** The same; ids and labels have to be below {@code vocabulary}. */
+    PackedRow row(long index, int vocabulary) throws IOException {
         if (index < 0 || index >= rows) {
             throw new IndexOutOfBoundsException("row %d of %s, which has %d".formatted(index, file, rows));
         }
@@ -82,7 +86,7 @@ public final class PackedShard implements Closeable {
         int[] ids = column(batch, INPUT_IDS).read(file, row);
         int[] labels = column(batch, LABELS).read(file, row);
         try {
-            checkValues(ids, labels);
+            checkValues(ids, labels, vocabulary);
             return DocumentBoundaries.row(
                     ids,
                     labels,
@@ -103,17 +107,26 @@ public final class PackedShard implements Closeable {
         return column == null ? null : column.read(file, row);
     }
 
-    private static void checkValues(int[] ids, int[] labels) {
-        IntStream.of(ids).filter(id -> id < 0).findFirst().ifPresent(id -> {
-            throw new IllegalArgumentException("token id " + id + "; ids are 0 or more");
-        });
-        IntStream.of(labels)
-                .filter(label -> label < 0 && label != PackedRow.IGNORE_INDEX)
-                .findFirst()
-                .ifPresent(label -> {
-                    throw new IllegalArgumentException(
-                            "label %d; labels are 0 or more, or %d".formatted(label, PackedRow.IGNORE_INDEX));
-                });
+    private static void checkValues(int[] ids, int[] labels, int vocabulary) {
+        for (int t = 0; t < ids.length; t++) {
+            if (ids[t] < 0 || ids[t] >= vocabulary) {
+                throw new IllegalArgumentException(outside("token id", ids[t], t, vocabulary));
+            }
+        }
+        for (int t = 0; t < labels.length; t++) {
+            if (labels[t] != PackedRow.IGNORE_INDEX && (labels[t] < 0 || labels[t] >= vocabulary)) {
+                throw new IllegalArgumentException(outside("label", labels[t], t, vocabulary));
+            }
+        }
+    }
+
+    private static String outside(String what, int value, int place, int vocabulary) {
+        String limit = vocabulary == Integer.MAX_VALUE
+                ? "0 or more"
+                : "0 to %d, the model's vocab_size being %d; tokenize with the tokenizer of this model"
+                        .formatted(vocabulary - 1, vocabulary);
+        return "%s %d at token %d; allowed are %s%s"
+                .formatted(what, value, place, what.equals("label") ? PackedRow.IGNORE_INDEX + " and " : "", limit);
     }
 
     @Override

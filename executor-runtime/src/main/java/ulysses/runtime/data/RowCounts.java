@@ -46,19 +46,6 @@ public record RowCounts(int[] tokens, int[] trained) implements Serializable {
         return all.build();
     }
 
-    /** Reads all rows of a shard and counts; refuses a row without any document. */
-    static RowCounts scan(PackedShard shard) throws IOException {
-        Builder counts = new Builder();
-        for (long index = 0; index < shard.rows(); index++) {
-            PackedRow row = shard.row(index);
-            if (row.documentLengths().length == 0) {
-                throw new DataException("row %d of %s holds no token; remove the row".formatted(index, shard));
-            }
-            counts.add(row);
-        }
-        return counts.build();
-    }
-
     /** Writes the counts; the caller closes {@code out}. */
     void write(OutputStream out) throws IOException {
         byte[] bytes = new byte[Math.addExact(HEADER + Long.BYTES, Math.multiplyExact(rows(), 2 * Integer.BYTES))];

@@ -65,7 +65,8 @@ final class RankRun {
         Device device = device();
         ModelDirectory source = ModelDirectory.open(config.model().modelNameOrPath(), hadoop);
         ModelSpec spec = scaled(source.spec());
-        try (PackedDataset rows = PackedDataset.open(assignment.trainRows(), scratch.resolve("train"), hadoop);
+        try (PackedDataset rows = PackedDataset.open(
+                        assignment.trainRows(), scratch.resolve("train"), hadoop, spec.vocabularySize());
                 Parameters parameters = new Parameters(spec, config.model().computeType(), device);
                 AdamW optimizer = new AdamW(parameters, config.step())) {
             initialise(source, spec, parameters);
@@ -100,7 +101,7 @@ final class RankRun {
                 groups.world(),
                 config.step().maxGradNorm());
         Optional<TrainerLog> log = assignment.rank() == 0 ? Optional.of(log(spec, batches, resumed)) : Optional.empty();
-        try (Evaluating evaluating = openEvaluation(sequence, agreement)) {
+        try (Evaluating evaluating = openEvaluation(sequence, agreement, spec.vocabularySize())) {
             TrainLoop loop = new TrainLoop(
                     config,
                     new TrainLoop.Parts(batches, step, model, checkpoints, evaluating.pass(), log, reporter, memory()),
@@ -176,12 +177,12 @@ final class RankRun {
         }
     }
 
-    private Evaluating openEvaluation(SequenceStep sequence, Agreement agreement) throws IOException {
+    private Evaluating openEvaluation(SequenceStep sequence, Agreement agreement, int vocabulary) throws IOException {
         @Nullable String folder = assignment.evalRows();
         if (folder == null) {
             return new Evaluating(Optional.empty(), Optional.empty());
         }
-        PackedDataset rows = PackedDataset.open(folder, scratch.resolve("eval"), hadoop);
+        PackedDataset rows = PackedDataset.open(folder, scratch.resolve("eval"), hadoop, vocabulary);
         RankBatches batches = RankBatches.evaluation(
                 rows, assignment.mesh(), assignment.rank(), config.evaluation().rowsPerRank());
         return new Evaluating(Optional.of(rows), Optional.of(new EvaluationPass(sequence, batches, agreement)));
