@@ -1,6 +1,9 @@
 package ulysses.runtime.memory;
 
+import java.util.Collections;
+import java.util.IdentityHashMap;
 import java.util.Iterator;
+import java.util.Set;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.PointerScope;
 
@@ -22,7 +25,7 @@ public final class TensorScope implements AutoCloseable {
         NativeRuntime.configure();
     }
 
-    private final PointerScope scope = new PointerScope();
+    private final HeldPointers scope = new HeldPointers();
 
     private TensorScope() {}
 
@@ -42,15 +45,14 @@ public final class TensorScope implements AutoCloseable {
     public <P extends Pointer> P keep(P pointer) {
         checkOwnsMemory(pointer);
         Iterator<PointerScope> scopes = PointerScope.getScopeIterator();
+        pointer.retainReference();
         while (scopes.hasNext()) {
-            if (scopes.next() == scope) {
-                // The scope that holds the pointer now still lets go of it when it closes: no detach, which would
-                // release
-                // even what a scope does not hold.
+            PointerScope current = scopes.next();
+            letGo(current, pointer);
+            if (current == scope) {
                 if (scopes.hasNext()) {
                     scopes.next().attach(pointer);
-                } else {
-                    pointer.retainReference();
+                    pointer.releaseReference();
                 }
                 return pointer;
             }
@@ -60,14 +62,24 @@ public final class TensorScope implements AutoCloseable {
     }
 
     /**
-     * Lets {@code pointer} outlive every scope: it lives until its {@code close()}, which the object that holds it in a field
-     * must call. While the scope it was made in is open, {@code close()} leaves it to that scope.
+     * Takes {@code pointer} out of every open scope of this thread: it lives until its {@code close()}, which the object that
+     * holds it in a field must call. Owned twice, it must be closed twice.
      *
      * @throws IllegalArgumentException if {@code pointer} is a reference into another native object
      */
     public static <P extends Pointer> P own(P pointer) {
         checkOwnsMemory(pointer);
-        return pointer.retainReference();
+        pointer.retainReference();
+        for (Iterator<PointerScope> scopes = PointerScope.getScopeIterator(); scopes.hasNext(); ) {
+            letGo(scopes.next(), pointer);
+        }
+        return pointer;
+    }
+
+    private static void letGo(PointerScope scope, Pointer pointer) {
+        if (scope instanceof HeldPointers held) {
+            held.letGo(pointer);
+        }
     }
 
     /** Scopes open on this thread: 0 between steps, else one was not closed. */
@@ -92,6 +104,22 @@ public final class TensorScope implements AutoCloseable {
                             .formatted(
                                     pointer.getClass().getSimpleName(),
                                     pointer.isNull() ? "freed already" : "a reference into another native object"));
+        }
+    }
+
+    /** Knows what it holds: PointerScope's own {@code detach} releases also what the scope does not hold. */
+    private static final class HeldPointers extends PointerScope {
+        private final Set<Pointer> held = Collections.newSetFromMap(new IdentityHashMap<>());
+
+        @Override
+        public PointerScope attach(Pointer pointer) {
+            return held.add(pointer) ? super.attach(pointer) : this;
+        }
+
+        void letGo(Pointer pointer) {
+            if (held.remove(pointer)) {
+                detach(pointer);
+            }
         }
     }
 }

@@ -85,6 +85,37 @@ class TensorScopeTest {
     }
 
     @Test
+    void ownedTensorIsFreedByItsCloseWhateverScopesAreOpen() {
+        try (TensorScope outer = TensorScope.open()) {
+            Tensor kept;
+            try (TensorScope inner = TensorScope.open()) {
+                kept = inner.keep(torch.ones(4));
+            }
+            Tensor owned = TensorScope.own(kept);
+
+            owned.close();
+
+            assertThat(owned.isNull()).isTrue();
+        }
+    }
+
+    @Test
+    void ownedTensorOfAnotherScopeDoesNotDisturbIt() {
+        Tensor owned = TensorScope.own(torch.ones(4));
+        try (TensorScope outer = TensorScope.open()) {
+            try (TensorScope inner = TensorScope.open()) {
+                inner.keep(owned);
+            }
+            TensorScope.own(owned).close();
+        }
+        assertThat(sum(owned)).isEqualTo(4);
+
+        owned.close();
+
+        assertThat(owned.isNull()).isTrue();
+    }
+
+    @Test
     void keepingTwiceIsTheSameAsOnce() {
         Tensor kept;
         try (TensorScope outer = TensorScope.open()) {
