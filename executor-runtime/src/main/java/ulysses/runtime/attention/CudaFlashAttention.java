@@ -13,6 +13,9 @@ import ulysses.runtime.memory.TensorScope;
  */
 final class CudaFlashAttention implements CoreAttention {
 
+    private static final AtenOperator FORWARD = AtenOperator.named("_flash_attention_forward");
+    private static final AtenOperator BACKWARD = AtenOperator.named("_flash_attention_backward");
+
     private final int window;
 
     /** {@code window} keys a query sees, itself included; 0 means all before it. */
@@ -26,23 +29,24 @@ final class CudaFlashAttention implements CoreAttention {
             requireBfloat16(qkv.q());
             Tensor ends = documentEnds(layout, qkv.q());
             long longest = layout.longest();
-            Tensor[] result = AtenOperator.named("_flash_attention_forward")
-                    .call(
-                            qkv.q(),
-                            qkv.k(),
-                            qkv.v(),
-                            ends,
-                            ends,
-                            longest,
-                            longest,
-                            0.0,
-                            true,
-                            false,
-                            null,
-                            windowLeft(),
-                            window == 0 ? null : 0L,
-                            null,
-                            null);
+            Tensor[] result = FORWARD.call(
+                    qkv.q(),
+                    qkv.k(),
+                    qkv.v(),
+                    ends,
+                    ends,
+                    longest,
+                    longest,
+                    0.0,
+                    true,
+                    false,
+                    null,
+                    windowLeft(),
+                    window == 0 ? null : 0L,
+                    null,
+                    null,
+                    null,
+                    null);
             return new Output(scope.keep(result[0]), scope.keep(result[1]));
         }
     }
@@ -54,25 +58,24 @@ final class CudaFlashAttention implements CoreAttention {
             long longest = layout.longest();
             Tensor noRandomState =
                     torch.zeros(new long[] {2}, ends.options()).to(torch.ScalarType.Long); // unused without dropout
-            Tensor[] result = AtenOperator.named("_flash_attention_backward")
-                    .call(
-                            dOut.contiguous(),
-                            qkv.q(),
-                            qkv.k(),
-                            qkv.v(),
-                            output.out(),
-                            output.logsumexp(),
-                            ends,
-                            ends,
-                            longest,
-                            longest,
-                            0.0,
-                            true,
-                            noRandomState,
-                            noRandomState,
-                            null,
-                            windowLeft(),
-                            window == 0 ? null : 0L);
+            Tensor[] result = BACKWARD.call(
+                    dOut.contiguous(),
+                    qkv.q(),
+                    qkv.k(),
+                    qkv.v(),
+                    output.out(),
+                    output.logsumexp(),
+                    ends,
+                    ends,
+                    longest,
+                    longest,
+                    0.0,
+                    true,
+                    noRandomState,
+                    noRandomState,
+                    null,
+                    windowLeft(),
+                    window == 0 ? null : 0L);
             return new Qkv(scope.keep(result[0]), scope.keep(result[1]), scope.keep(result[2]));
         }
     }
@@ -82,7 +85,7 @@ final class CudaFlashAttention implements CoreAttention {
     }
 
     private static void requireBfloat16(Tensor q) {
-        if (q.scalar_type() != torch.ScalarType.BFloat16) {
+        if (q.scalar_type().intern() != torch.ScalarType.BFloat16) { // native code makes enum objects of its own
             throw new IllegalArgumentException("flash attention on CUDA computes in bfloat16, the model is "
                     + q.scalar_type() + "; set bf16: true");
         }

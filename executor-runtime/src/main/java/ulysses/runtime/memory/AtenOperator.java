@@ -9,6 +9,7 @@ import org.bytedeco.pytorch.OperatorHandle;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorType;
 import org.bytedeco.pytorch.Type;
+import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -19,21 +20,43 @@ public final class AtenOperator {
 
     private final String name;
     private final OperatorHandle handle;
+    private final int arguments;
 
-    private AtenOperator(String name, OperatorHandle handle) {
+    private AtenOperator(String name, OperatorHandle handle, int arguments) {
         this.name = name;
         this.handle = handle;
+        this.arguments = arguments;
     }
 
     /** The operator {@code aten::name} without overload name; throws when this libtorch has none. */
     @SuppressWarnings("resource") // the handle points into the dispatcher, which lives as long as the process
     public static AtenOperator named(String name) {
-        OperatorHandle found = Dispatcher.singleton().findSchemaOrThrow("aten::" + name, "");
-        return new AtenOperator(name, new OperatorHandle(found).retainReference());
+        try (TensorScope scope = TensorScope.open()) {
+            OperatorHandle found = Dispatcher.singleton().findSchemaOrThrow("aten::" + name, "");
+            String schema = torch.toString(found.schema()).getString();
+            return new AtenOperator(name, new OperatorHandle(found).retainReference(), arguments(schema));
+        }
     }
 
-    /** Calls it; the order of {@code arguments} is the schema's. */
+    /** Number of arguments of a schema such as {@code aten::name(Tensor(a!)[] self, int[2] size=[1, 1], *, int? n=None) -> ()}. */
+    private static int arguments(String schema) {
+        String text = schema.substring(schema.indexOf('(') + 1);
+        int count = text.startsWith(")") ? 0 : 1;
+        int depth = 0;
+        for (int i = 0; depth >= 0; i++) {
+            char c = text.charAt(i);
+            depth += c == '(' || c == '[' ? 1 : c == ')' || c == ']' ? -1 : 0;
+            count += depth == 0 && c == ',' ? 1 : depth == 0 && c == '*' ? -1 : 0;
+        }
+        return count;
+    }
+
+    /** Calls it; the order of {@code arguments} is the schema's, and there must be as many: the dispatcher does not count them. */
     public Tensor[] call(@Nullable Object... arguments) {
+        if (arguments.length != this.arguments) {
+            throw new IllegalArgumentException("aten::%s takes %d arguments, not %d; its schema changes with libtorch"
+                    .formatted(name, this.arguments, arguments.length));
+        }
         try (IValueVector stack = new IValueVector()) {
             for (Object argument : arguments) {
                 try (IValue value = boxed(argument)) {
