@@ -28,11 +28,21 @@ public final class UlyssesAttention {
     /** Output of this rank's part, and what backward needs of the core attention over all parts. */
     public record Forward(Tensor output, CoreAttention.Output core) {}
 
-    /** q [s,N,H], k and v [s,K,H] to [s,N,H]; everything in the result belongs to the caller's scope. */
-    public Forward forward(Qkv local, SequenceLayout layout) {
+    /**
+     * Head scatter: q [s,N,H], k and v [s,K,H] of this rank's part to those of all parts for this rank's heads, as the core attention
+     * takes them. The result belongs to the caller's scope.
+     */
+    public Qkv exchange(Qkv local) {
         try (TensorScope scope = TensorScope.open()) {
             Qkv global = localHeads.spread(exchange.scatterHeads(local)); // [S,n,H], [S,k,H]
-            CoreAttention.Output result = core.forward(global, layout); // [S,n,H]
+            return new Qkv(scope.keep(global.q()), scope.keep(global.k()), scope.keep(global.v()));
+        }
+    }
+
+    /** What {@link #exchange} gave to [s,N,H]; everything in the result belongs to the caller's scope. */
+    public Forward forward(Qkv exchanged, SequenceLayout layout) {
+        try (TensorScope scope = TensorScope.open()) {
+            CoreAttention.Output result = core.forward(exchanged, layout); // [S,n,H]
             Tensor output = exchange.gatherOutputHeads(result.out()); // [s,N,H]
             scope.keep(result.out());
             scope.keep(result.logsumexp());
@@ -46,14 +56,13 @@ public final class UlyssesAttention {
     }
 
     /**
-     * Gradients of q, k and v of this rank's part from that of the output, [s,N,H]; {@code local} is what forward was given. The
+     * Gradients of q, k and v of this rank's part from that of the output, [s,N,H]; {@code exchanged} is what forward was given. The
      * result belongs to the caller's scope.
      */
-    public Qkv backward(Tensor dOutput, Qkv local, CoreAttention.Output output, SequenceLayout layout) {
+    public Qkv backward(Tensor dOutput, Qkv exchanged, CoreAttention.Output output, SequenceLayout layout) {
         try (TensorScope scope = TensorScope.open()) {
-            Qkv global = localHeads.spread(exchange.scatterHeads(local)); // [S,n,H], [S,k,H]
             Tensor dOut = exchange.scatterOutputGradient(dOutput); // [S,n,H]
-            Qkv gradients = localHeads.gather(core.backward(dOut, global, output, layout));
+            Qkv gradients = localHeads.gather(core.backward(dOut, exchanged, output, layout));
             Qkv result = exchange.gatherHeadGradients(gradients); // [s,N,H], [s,K,H]
             return new Qkv(scope.keep(result.q()), scope.keep(result.k()), scope.keep(result.v()));
         }

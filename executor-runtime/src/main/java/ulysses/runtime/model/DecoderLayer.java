@@ -2,7 +2,6 @@ package ulysses.runtime.model;
 
 import java.util.ArrayList;
 import java.util.List;
-import java.util.function.Supplier;
 import org.bytedeco.pytorch.AutoGradMode;
 import org.bytedeco.pytorch.Tensor;
 import ulysses.runtime.attention.CoreAttention;
@@ -126,7 +125,7 @@ final class DecoderLayer {
         public Tensor infer(Tensor x) {
             try (TensorScope scope = TensorScope.open();
                     AutoGradMode off = new AutoGradMode(false)) {
-                UlyssesAttention.Forward attended = attention.forward(rotated(projection.forward(x)), layout);
+                UlyssesAttention.Forward attended = attended(projection.forward(x));
                 return scope.keep(outputOf(finish.forward(x, attended.output())));
             }
         }
@@ -139,6 +138,16 @@ final class DecoderLayer {
             return rotated(projected.output(0), projected.output(1), projected.output(2));
         }
 
+        /** Attention's forward; what was exchanged for it is freed at once. */
+        private UlyssesAttention.Forward attended(Tensor... projected) {
+            try (TensorScope scope = TensorScope.open()) {
+                UlyssesAttention.Forward result = attention.forward(attention.exchange(rotated(projected)), layout);
+                scope.keep(result.core().out());
+                scope.keep(result.core().logsumexp());
+                return new UlyssesAttention.Forward(scope.keep(result.output()), result.core());
+            }
+        }
+
         private Tensor outputOf(Tensor... finished) {
             return output(finished[0], finished[1]);
         }
@@ -148,35 +157,26 @@ final class DecoderLayer {
             return checkpointing ? recomputing(x) : keeping(x);
         }
 
-        /**
-         * Keeps the input, attention's output and its logsumexp. The local parts run again in backward; attention's forward, which
-         * grows with the square of the length, does not (numerics.md, section 2).
-         */
         private Pass recomputing(Tensor x) {
             try (TensorScope scope = TensorScope.open();
                     AutoGradMode off = new AutoGradMode(false)) {
-                UlyssesAttention.Forward attended = attention.forward(rotated(projection.forward(x)), layout);
+                UlyssesAttention.Forward attended = attended(projection.forward(x));
                 CoreAttention.Output core = owned(attended.core());
                 Tensor output = TensorScope.own(outputOf(finish.forward(x, attended.output())));
-                return new LayerPass(
-                        output,
-                        core,
-                        () -> finish.record(x, attention.outputAgain(core)),
-                        () -> projection.record(x),
-                        this);
+                return new LayerPass(output, core, new Recomputed(x, core), this);
             }
         }
 
-        /** Keeps the graphs of both local parts. */
         private Pass keeping(Tensor x) {
             try (TensorScope scope = TensorScope.open();
                     AutoGradMode off = new AutoGradMode(false)) {
                 Graph projected = projection.record(x);
-                UlyssesAttention.Forward attended = attention.forward(rotated(projected), layout);
+                Qkv exchanged = attention.exchange(rotated(projected));
+                UlyssesAttention.Forward attended = attention.forward(exchanged, layout);
                 CoreAttention.Output core = owned(attended.core());
                 Graph finished = finish.record(x, attended.output());
                 Tensor output = TensorScope.own(outputOf(finished.output(0), finished.output(1)));
-                return new LayerPass(output, core, () -> finished, () -> projected, this);
+                return new LayerPass(output, core, new Kept(projected, owned(exchanged), finished), this);
             }
         }
 
@@ -184,12 +184,13 @@ final class DecoderLayer {
             try (TensorScope scope = TensorScope.open();
                     AutoGradMode off = new AutoGradMode(false)) {
                 Tensor[] dFinish; // of x [s,D] and of attention's output [s,N,H]
-                try (Graph finished = pass.finished().get()) {
+                try (Graph finished = pass.recall().finished()) {
                     Tensor dGated = mlp.down().backward(finished.output(1), dOutput); // [s,F]
                     dFinish = finished.backward(dOutput, dGated);
                 }
-                try (Graph projected = pass.projected().get()) {
-                    Qkv dQkv = attention.backward(dFinish[1], rotated(projected), pass.core(), layout);
+                try (Graph projected = pass.recall().projected()) {
+                    Qkv exchanged = pass.recall().exchanged(projected);
+                    Qkv dQkv = attention.backward(dFinish[1], exchanged, pass.core(), layout);
                     Tensor[] dProjection =
                             projected.backward(rotation.backward(dQkv.q()), rotation.backward(dQkv.k()), dQkv.v());
                     return scope.keep(dFinish[0].add(dProjection[0])); // [s,D]
@@ -197,12 +198,70 @@ final class DecoderLayer {
             }
         }
 
-        private record LayerPass(
-                Tensor output,
-                CoreAttention.Output core,
-                Supplier<Graph> finished,
-                Supplier<Graph> projected,
-                OnSequence segment)
+        /** Where backward gets what forward had, in this order. */
+        private interface Recall extends AutoCloseable {
+            Graph finished();
+
+            Graph projected();
+
+            Qkv exchanged(Graph projected);
+
+            @Override
+            void close();
+        }
+
+        /** The graphs of both local parts, and q, k and v as exchanged. */
+        private record Kept(Graph projected, Qkv qkv, Graph finished) implements Recall {
+            @Override
+            public Qkv exchanged(Graph ofProjection) {
+                return qkv;
+            }
+
+            @Override
+            public void close() {
+                projected.close();
+                qkv.q().close();
+                qkv.k().close();
+                qkv.v().close();
+                finished.close();
+            }
+        }
+
+        /**
+         * From the input and attention's output: the local parts and both exchanges run again; attention's forward, which grows with
+         * the square of the length, does not (numerics.md, section 2).
+         */
+        private final class Recomputed implements Recall {
+            private final Tensor x;
+            private final CoreAttention.Output core;
+
+            Recomputed(Tensor x, CoreAttention.Output core) {
+                this.x = x;
+                this.core = core;
+            }
+
+            @Override
+            public Graph finished() {
+                return finish.record(x, attention.outputAgain(core));
+            }
+
+            @Override
+            public Graph projected() {
+                return projection.record(x);
+            }
+
+            @Override
+            public Qkv exchanged(Graph projected) {
+                return attention.exchange(rotated(projected));
+            }
+
+            @Override
+            public void close() {
+                // holds nothing of its own
+            }
+        }
+
+        private record LayerPass(Tensor output, CoreAttention.Output core, Recall recall, OnSequence segment)
                 implements Pass {
 
             @Override
@@ -214,8 +273,13 @@ final class DecoderLayer {
             public void close() {
                 output.close();
                 core.close();
+                recall.close();
             }
         }
+    }
+
+    private static Qkv owned(Qkv qkv) {
+        return new Qkv(TensorScope.own(qkv.q()), TensorScope.own(qkv.k()), TensorScope.own(qkv.v()));
     }
 
     private static CoreAttention.Output owned(CoreAttention.Output core) {

@@ -1,0 +1,198 @@
+package ulysses.runtime.model;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Random;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import ulysses.runtime.attention.SequenceLayout;
+import ulysses.runtime.collective.Collectives;
+import ulysses.runtime.collective.RankThreads;
+import ulysses.runtime.collective.SingleRank;
+import ulysses.runtime.config.ParallelConfig;
+import ulysses.runtime.config.TrainingConfig.ComputeType;
+import ulysses.runtime.data.MicroBatch;
+import ulysses.runtime.memory.TensorArrays;
+import ulysses.runtime.memory.TensorScope;
+import ulysses.runtime.objective.NextToken;
+import ulysses.runtime.segment.Segment;
+import ulysses.runtime.training.SequenceStep;
+import ulysses.runtime.weights.ModelSpec;
+
+/** Segments against one graph of autograd over a plain model in float64; and with recomputation against without, bit for bit. */
+final class SegmentGradientTest {
+
+    private static final MicroBatch BATCH = MicroBatch.of(SmallModels.rows(3, 4, 20), 12);
+
+    @ParameterizedTest(name = "{0} {3}")
+    @CsvSource(
+            delimiter = ';',
+            value = {
+                "llama; 4; 2; ''",
+                "llama; 4; 1; , \"tie_word_embeddings\": true",
+                "llama; 4; 4; , \"attention_bias\": true, \"mlp_bias\": true",
+                "qwen2; 4; 2; , \"tie_word_embeddings\": true",
+                "qwen3; 4; 2; , \"attention_bias\": true",
+                "mistral; 4; 2; , \"sliding_window\": 5"
+            })
+    void equalsOneGraphOfAutograd(String family, int heads, int kvHeads, String more) {
+        ModelSpec spec = SmallModels.spec(family, heads, kvHeads, more);
+        try (Parameters parameters = SmallModels.parameters(spec, ComputeType.FLOAT32)) {
+            PlainCausalLm.Result plain = new PlainCausalLm(spec).lossAndGradients(parameters, BATCH);
+
+            for (boolean checkpointing : new boolean[] {true, false}) {
+                Map<String, double[]> gradients = new LinkedHashMap<>();
+                double loss = run(spec, parameters, new SingleRank("one"), checkpointing, gradients);
+
+                assertThat(loss / BATCH.trainedTokens()).isCloseTo(plain.loss(), within(1e-6));
+                // Single ones, above all sums that cancel such as the bias of keys, round worse in float32 than all
+                // together.
+                gradients.forEach((name, gradient) -> assertThat(
+                                TensorArrays.relative(gradient, of(name, plain.gradients())))
+                        .as(name)
+                        .isLessThan(3e-6));
+                assertThat(TensorArrays.relative(joined(gradients), joined(plain.gradients())))
+                        .as("all gradients")
+                        .isLessThan(1e-6);
+            }
+        }
+    }
+
+    @ParameterizedTest(name = "P = {0}")
+    @ValueSource(ints = {1, 2, 3, 4})
+    void recomputationChangesNoBit(int ranks) {
+        RankThreads.forEachRank(ranks, groups -> {
+            for (ModelSpec spec : List.of(
+                    SmallModels.llama(),
+                    SmallModels.spec("qwen3", 6, 2, ""),
+                    SmallModels.spec("mistral", 7, 1, ", \"sliding_window\": 5"))) {
+                try (Parameters parameters = SmallModels.parameters(spec, ComputeType.FLOAT32)) {
+                    Map<String, double[]> with = new LinkedHashMap<>();
+                    Map<String, double[]> without = new LinkedHashMap<>();
+
+                    double lossWith = run(spec, parameters, groups.sequenceParallel(), true, with);
+                    double lossWithout = run(spec, parameters, groups.sequenceParallel(), false, without);
+
+                    assertThat(lossWith).isEqualTo(lossWithout);
+                    with.forEach(
+                            (name, gradient) -> assertThat(gradient).as(name).isEqualTo(of(name, without)));
+                }
+            }
+        });
+    }
+
+    @Test
+    void inferenceGivesWhatForwardGives() {
+        ModelSpec spec = SmallModels.llama();
+        try (Parameters parameters = SmallModels.parameters(spec, ComputeType.FLOAT32);
+                TensorScope scope = TensorScope.open()) {
+            for (boolean checkpointing : new boolean[] {true, false}) {
+                CausalLm model = model(spec, parameters, new SingleRank("one"), checkpointing);
+                Segment layers = model.on(new SequenceLayout(BATCH.documentEnds()), BATCH.positions());
+                Tensor embedded = model.embed(BATCH.ids());
+                try (Segment.Pass pass = layers.forward(embedded)) {
+                    assertThat(torch.equal(pass.output(), layers.infer(embedded)))
+                            .isTrue();
+                }
+            }
+        }
+    }
+
+    /** The tied head adds to what the embedding got, and the other way round: the gradient is the sum of both uses. */
+    @Test
+    void theGradientOfATiedHeadIsTheSumOfBothUses() {
+        ModelSpec tied = SmallModels.spec("llama", 4, 2, ", \"tie_word_embeddings\": true");
+        ModelSpec untied = SmallModels.llama();
+        try (Parameters one = SmallModels.parameters(tied, ComputeType.FLOAT32);
+                Parameters two = new Parameters(untied, ComputeType.FLOAT32, one.device());
+                TensorScope scope = TensorScope.open()) {
+            for (String name : tied.parameters().stream().map(p -> p.name()).toList()) {
+                two.get(name).value().detach().copy_(one.get(name).value());
+            }
+            two.get(ModelSpec.HEAD)
+                    .value()
+                    .detach()
+                    .copy_(one.get(ModelSpec.EMBEDDING).value());
+            Map<String, double[]> ofTied = new LinkedHashMap<>();
+            Map<String, double[]> ofUntied = new LinkedHashMap<>();
+
+            run(tied, one, new SingleRank("one"), true, ofTied);
+            run(untied, two, new SingleRank("one"), true, ofUntied);
+
+            double[] sum = of(ModelSpec.EMBEDDING, ofUntied).clone();
+            double[] ofHead = of(ModelSpec.HEAD, ofUntied);
+            for (int i = 0; i < sum.length; i++) {
+                sum[i] += ofHead[i];
+            }
+            assertThat(TensorArrays.relative(of(ModelSpec.EMBEDDING, ofTied), sum))
+                    .isLessThan(1e-6);
+        }
+    }
+
+    /** Gradients are linear in what comes in: backward may scale by the loss's divisor at the very end. */
+    @Test
+    void theChainGivesTheGradientOfItsInput() {
+        ModelSpec spec = SmallModels.llama();
+        try (Parameters parameters = SmallModels.parameters(spec, ComputeType.FLOAT32);
+                TensorScope scope = TensorScope.open()) {
+            CausalLm model = model(spec, parameters, new SingleRank("one"), true);
+            Segment layers = model.on(new SequenceLayout(BATCH.documentEnds()), BATCH.positions());
+            Random random = new Random(5);
+            Tensor x = gaussian(random, spec);
+            Tensor direction = gaussian(random, spec);
+            Tensor dOutput = gaussian(random, spec);
+            Tensor dx;
+            try (Segment.Pass pass = layers.forward(x)) {
+                dx = pass.backward(dOutput);
+            }
+
+            double step = 1e-2;
+            Tensor ahead = layers.infer(x.add(direction.mul(new Scalar(step))));
+            Tensor behind = layers.infer(x.sub(direction.mul(new Scalar(step))));
+            double measured = TensorArrays.innerProduct(ahead.sub(behind), dOutput) / (2 * step);
+
+            assertThat(TensorArrays.innerProduct(dx, direction) / measured).isCloseTo(1, within(2e-3));
+        }
+    }
+
+    private static double[] of(String name, Map<String, double[]> gradients) {
+        return Objects.requireNonNull(gradients.get(name));
+    }
+
+    private static double[] joined(Map<String, double[]> gradients) {
+        return gradients.values().stream().flatMapToDouble(Arrays::stream).toArray();
+    }
+
+    private static Tensor gaussian(Random random, ModelSpec spec) {
+        return TensorArrays.gaussian(random, BATCH.length(), spec.hiddenSize()).to(torch.ScalarType.Float);
+    }
+
+    private static CausalLm model(ModelSpec spec, Parameters parameters, Collectives group, boolean checkpointing) {
+        return new CausalLm(spec, parameters, new CausalLm.Layers(ParallelConfig.Device.CPU, checkpointing), group);
+    }
+
+    private static double run(
+            ModelSpec spec,
+            Parameters parameters,
+            Collectives group,
+            boolean checkpointing,
+            Map<String, double[]> gradients) {
+        CausalLm model = model(spec, parameters, group, checkpointing);
+        parameters.zeroGradients();
+        double loss = new SequenceStep(model, new NextToken(model.head()), group)
+                .forwardBackward(BATCH, BATCH.trainedTokens());
+        parameters.all().forEach(p -> gradients.put(p.name(), TensorArrays.values(p.gradient())));
+        return loss;
+    }
+}
