@@ -4,11 +4,14 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.File;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import org.apache.hadoop.conf.Configuration;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.pytorch.Device;
@@ -20,6 +23,7 @@ import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
 import ulysses.runtime.data.MicroBatch;
 import ulysses.runtime.data.PackedRow;
+import ulysses.runtime.memory.NativeRuntime;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.objective.NextToken;
 import ulysses.runtime.training.SequenceStep;
@@ -30,8 +34,16 @@ import ulysses.runtime.weights.SafetensorsFile;
 
 /** A reference model with its recorded cases, and one micro-batch run through it: what parity tests share. */
 public final class TinyModel implements AutoCloseable {
+    static {
+        // Two threads of libtorch wait for each other by spinning: on a busy machine tiny models then take 50 times as
+        // long.
+        NativeRuntime.start(1);
+    }
 
     private static final String REFERENCE = "src/test/resources/reference/";
+    private static final Map<String, JsonNode> CASES = new ConcurrentHashMap<>();
+    private static final Map<String, float[]> FLOATS = new ConcurrentHashMap<>();
+    private static final Map<String, int[]> INTS = new ConcurrentHashMap<>();
 
     private final String name;
     private final ModelSpec spec;
@@ -64,32 +76,46 @@ public final class TinyModel implements AutoCloseable {
     }
 
     /** The numbers of {@code case.json}. */
-    public JsonNode json(String caseName) throws IOException {
-        return new ObjectMapper().readTree(new File(REFERENCE + "cases/" + name + "/" + caseName + "/case.json"));
+    public JsonNode json(String caseName) {
+        File file = new File(REFERENCE + "cases/" + name + "/" + caseName + "/case.json");
+        return CASES.computeIfAbsent(file.getPath(), path -> {
+            try {
+                return new ObjectMapper().readTree(file);
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        });
     }
 
-    /** A recorded tensor as float32, flat. */
+    /** A recorded tensor as float32, flat; shared, so it must not be changed. */
     public float[] floats(String caseName, String file, String tensor) {
-        try (SafetensorsFile safetensors = SafetensorsFile.open(folder("cases/" + name + "/" + caseName), file)) {
-            int elements = Math.toIntExact(safetensors.info(tensor).elements());
-            ByteBuffer bytes = ByteBuffer.allocate(4 * elements).order(ByteOrder.LITTLE_ENDIAN);
-            safetensors.readFloat32(tensor, 0, bytes);
-            float[] values = new float[elements];
-            bytes.flip().order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().get(values);
-            return values;
-        }
+        return FLOATS.computeIfAbsent(String.join("/", name, caseName, file, tensor), key -> {
+            try (SafetensorsFile safetensors = SafetensorsFile.open(folder("cases/" + name + "/" + caseName), file)) {
+                float[] values =
+                        new float[Math.toIntExact(safetensors.info(tensor).elements())];
+                ByteBuffer bytes = buffer(values.length);
+                safetensors.readFloat32(tensor, 0, bytes);
+                bytes.flip().order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().get(values);
+                return values;
+            }
+        });
     }
 
-    /** A recorded integer tensor, flat. */
+    /** A recorded integer tensor, flat; shared, so it must not be changed. */
     public int[] ints(String caseName, String file, String tensor) {
-        try (SafetensorsFile safetensors = SafetensorsFile.open(folder("cases/" + name + "/" + caseName), file)) {
-            int elements = Math.toIntExact(safetensors.info(tensor).elements());
-            ByteBuffer bytes = ByteBuffer.allocate(4 * elements).order(ByteOrder.LITTLE_ENDIAN);
-            safetensors.read(tensor, 0, bytes);
-            int[] values = new int[elements];
-            bytes.flip().order(ByteOrder.LITTLE_ENDIAN).asIntBuffer().get(values);
-            return values;
-        }
+        return INTS.computeIfAbsent(String.join("/", name, caseName, file, tensor), key -> {
+            try (SafetensorsFile safetensors = SafetensorsFile.open(folder("cases/" + name + "/" + caseName), file)) {
+                int[] values = new int[Math.toIntExact(safetensors.info(tensor).elements())];
+                ByteBuffer bytes = buffer(values.length);
+                safetensors.read(tensor, 0, bytes);
+                bytes.flip().order(ByteOrder.LITTLE_ENDIAN).asIntBuffer().get(values);
+                return values;
+            }
+        });
+    }
+
+    private static ByteBuffer buffer(int elements) {
+        return ByteBuffer.allocate(4 * elements).order(ByteOrder.LITTLE_ENDIAN);
     }
 
     /** Rows of {@code length} tokens from flat ids, labels and document numbers (1, 2, ...; 0 is padding). */
