@@ -41,7 +41,7 @@ public record CommandLine(
             Commands
               train         prepare the data if needed, train, export; what happens when no command is named
               prepare       prepare the data, then stop
-              plan          say what a run will need, without starting it
+              plan          say what a run will need, without starting it; --hardware NAME, of conf/hardware.yaml
               check-config  say for every key of FILE whether it is supported, ignored or refused
               export        write the Hugging Face folder of a checkpoint: the newest of FILE, or a folder checkpoint-N;
                             --export_dir DIR says where

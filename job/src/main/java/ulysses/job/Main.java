@@ -53,7 +53,7 @@ public final class Main {
                 case EXPORT -> ExportCommand.run(commandLine, settings(conf), hadoop(conf), out);
                 case INSPECT -> InspectCommand.run(commandLine, settings(conf), hadoop(conf), out);
                 case BENCH -> BenchCommand.run(commandLine, hadoop(conf), out);
-                case PLAN -> help(out);
+                case PLAN -> PlanCommand.run(commandLine, settings(conf), hadoop(conf), out);
             };
         } catch (Exception failure) { // SparkException is checked but not declared by Spark's Scala methods
             if (debug) {

@@ -1,0 +1,120 @@
+package ulysses.driver.plan;
+
+import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
+import ulysses.runtime.weights.ModelSpec;
+import ulysses.runtime.weights.ParameterSpec;
+
+/**
+ * Bytes of one rank, the busiest of its group, line by line. What it counts is what the runtime does today: parameters, gradients and
+ * optimizer states are whole on every rank; of a layer its input, attention's output and logsumexp are kept, and backward runs the
+ * rest again (numerics.md, section 2). Letters as in the style guide: s and S tokens of the rank and of the group, n and k its heads.
+ *
+ * @param lines in order of their moments
+ */
+public record MemoryEstimate(List<Line> lines) {
+
+    /** When something is held. */
+    public enum Moment {
+        /** From the start of the process. */
+        PROCESS,
+        /** During the whole run. */
+        RUN,
+        /** From a micro-batch's forward to its backward. */
+        MICRO_BATCH,
+        /** While the loss is computed, on top of the micro-batch. */
+        LOSS,
+        /** In the backward of a layer's MLP, on top of the micro-batch. */
+        MLP_BACKWARD,
+        /** In the backward of a layer's attention, on top of the micro-batch. */
+        ATTENTION_BACKWARD,
+        /** While gradients of q, k and v are exchanged, on top of the micro-batch. */
+        EXCHANGE,
+        /** Between the last backward and the optimizer, when the micro-batch is gone. */
+        GRADIENT_NORM
+    }
+
+    /** Moments of which only one comes at a time, on top of a micro-batch. */
+    private static final List<Moment> IN_TURN =
+            List.of(Moment.LOSS, Moment.MLP_BACKWARD, Moment.ATTENTION_BACKWARD, Moment.EXCHANGE);
+
+    /**
+     * One summand.
+     *
+     * @param moment when it is held
+     * @param name what it is
+     * @param bytes how much
+     * @param how shape and type
+     */
+    public record Line(Moment moment, String name, long bytes, String how) {}
+
+    public MemoryEstimate {
+        lines = List.copyOf(lines);
+    }
+
+    /** Of a rank of {@code shape} on {@code hardware}. */
+    public static MemoryEstimate of(RunShape shape, HardwareProfile hardware) {
+        List<Line> lines = new ArrayList<>();
+        lines.add(new Line(
+                Moment.PROCESS,
+                hardware.isCpu() ? "process" : "CUDA context",
+                hardware.reservedBytes(),
+                hardware.isCpu() ? "JVM and libraries, of hardware.yaml" : "and workspaces, of hardware.yaml"));
+        parameters(shape, lines);
+        new ActivationMemory(shape).addTo(lines);
+        long largest = shape.model().parameters().stream()
+                .mapToLong(ParameterSpec::elements)
+                .max()
+                .orElse(0);
+        lines.add(new Line(Moment.GRADIENT_NORM, "gradient norm", 8 * largest, "the largest parameter in float64"));
+        return new MemoryEstimate(lines);
+    }
+
+    private static void parameters(RunShape shape, List<Line> lines) {
+        ModelSpec model = shape.model();
+        long parameters = model.parameterCount();
+        if (shape.isBfloat16()) {
+            lines.add(new Line(Moment.RUN, "weights", 2 * parameters, "bfloat16"));
+            lines.add(new Line(Moment.RUN, "master weights", 4 * parameters, "float32"));
+        } else {
+            lines.add(new Line(Moment.RUN, "weights", 4 * parameters, "float32; they are the master weights too"));
+        }
+        lines.add(new Line(Moment.RUN, "gradients", 4 * parameters, "float32"));
+        lines.add(new Line(Moment.RUN, "AdamW's moments", 8 * parameters, "two, float32"));
+    }
+
+    /** Bytes held at {@code moment}, without what is held longer. */
+    public long bytes(Moment moment) {
+        return byMoment().getOrDefault(moment, 0L);
+    }
+
+    private Map<Moment, Long> byMoment() {
+        Map<Moment, Long> sums = new EnumMap<>(Moment.class);
+        lines.forEach(line -> sums.merge(line.moment(), line.bytes(), Long::sum));
+        return sums;
+    }
+
+    /** What is always there: a lower bound that no length of rows changes. */
+    public long permanent() {
+        return bytes(Moment.PROCESS) + bytes(Moment.RUN);
+    }
+
+    /** The moment when most is held. */
+    public Moment dearest() {
+        Moment dearest = Moment.LOSS;
+        for (Moment moment : IN_TURN) {
+            dearest = bytes(moment) > bytes(dearest) ? moment : dearest;
+        }
+        boolean normIsMore = bytes(Moment.GRADIENT_NORM) > bytes(Moment.MICRO_BATCH) + bytes(dearest);
+        return normIsMore ? Moment.GRADIENT_NORM : dearest;
+    }
+
+    /** Most bytes that are held at once. */
+    public long peak() {
+        Moment dearest = dearest();
+        long microBatch = dearest == Moment.GRADIENT_NORM ? 0 : bytes(Moment.MICRO_BATCH);
+        return permanent() + microBatch + bytes(dearest);
+    }
+}

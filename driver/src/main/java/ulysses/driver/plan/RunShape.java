@@ -1,0 +1,129 @@
+package ulysses.driver.plan;
+
+import ulysses.runtime.config.ParallelConfig.Device;
+import ulysses.runtime.config.TrainingConfig;
+import ulysses.runtime.config.TrainingConfig.ComputeType;
+import ulysses.runtime.weights.ModelSpec;
+
+/**
+ * Everything of a run that decides about memory and time.
+ *
+ * @param model its shape
+ * @param compute what it computes with
+ * @param checkpointing whether backward runs the local parts of a layer again
+ * @param device where ranks compute
+ * @param rowTokens tokens of a row: {@code cutoff_len}
+ * @param batch rows and micro-batches
+ * @param mesh groups and ranks
+ */
+public record RunShape(
+        ModelSpec model,
+        ComputeType compute,
+        boolean checkpointing,
+        Device device,
+        int rowTokens,
+        Batch batch,
+        Mesh mesh) {
+
+    /**
+     * What an optimizer step takes.
+     *
+     * @param rows rows of a micro-batch of one group
+     * @param accumulation micro-batches a step
+     */
+    public record Batch(int rows, int accumulation) {}
+
+    /**
+     * How ranks are arranged.
+     *
+     * @param groups sequence-parallel groups, DP
+     * @param group ranks of one, P
+     */
+    public record Mesh(int groups, int group) {
+        /** All ranks. */
+        public int ranks() {
+            return groups * group;
+        }
+    }
+
+    public RunShape {
+        if (mesh.group() > model.heads()) {
+            throw new IllegalArgumentException("sequence_parallel_size %d is more than num_attention_heads %d"
+                    .formatted(mesh.group(), model.heads()));
+        }
+    }
+
+    /** The run that {@code config} describes; one sequence-parallel group where the number of ranks is left to the cluster. */
+    public static RunShape of(TrainingConfig config, ModelSpec model) {
+        int group = config.parallel().sequenceParallelSize();
+        return new RunShape(
+                model,
+                config.model().computeType(),
+                config.model().gradientCheckpointing(),
+                config.parallel().device(),
+                config.data().cutoffLength(),
+                new Batch(config.step().rowsPerRank(), config.step().accumulation()),
+                new Mesh(Math.max(1, config.parallel().ranks() / group), group));
+    }
+
+    /** The same run on another device. */
+    public RunShape on(Device other) {
+        return new RunShape(model, compute, checkpointing, other, rowTokens, batch, mesh);
+    }
+
+    /** The same run with other rows. */
+    public RunShape withRowTokens(int tokens) {
+        return new RunShape(model, compute, checkpointing, device, tokens, batch, mesh);
+    }
+
+    /** The same run with as many groups of {@code group} ranks. */
+    public RunShape withGroup(int group) {
+        return new RunShape(model, compute, checkpointing, device, rowTokens, batch, new Mesh(mesh.groups(), group));
+    }
+
+    /** The same run with another number of rows in a micro-batch. */
+    public RunShape withRows(int rows) {
+        return new RunShape(
+                model, compute, checkpointing, device, rowTokens, new Batch(rows, batch.accumulation()), mesh);
+    }
+
+    /** The same run with activation checkpointing. */
+    public RunShape withCheckpointing() {
+        return new RunShape(model, compute, true, device, rowTokens, batch, mesh);
+    }
+
+    /** The same run in bfloat16. */
+    public RunShape inBfloat16() {
+        return new RunShape(model, ComputeType.BFLOAT16, checkpointing, device, rowTokens, batch, mesh);
+    }
+
+    /** Tokens of a micro-batch of a group, S: all its rows, padded to a multiple of P. */
+    public long sequence() {
+        long tokens = (long) rowTokens * batch.rows();
+        return (tokens + mesh.group() - 1) / mesh.group() * mesh.group();
+    }
+
+    /** Tokens of one rank's part, s. */
+    public long part() {
+        return sequence() / mesh.group();
+    }
+
+    /** Bytes of an element of what is computed. */
+    int elementBytes() {
+        return isBfloat16() ? 2 : 4;
+    }
+
+    boolean isBfloat16() {
+        return compute == ComputeType.BFLOAT16;
+    }
+
+    /** How heads are dealt to the ranks of a group. */
+    public HeadShare heads() {
+        return new HeadShare(model.heads(), model.kvHeads(), mesh.group());
+    }
+
+    /** Whether anything is exchanged within a group. */
+    boolean isSplit() {
+        return mesh.group() > 1;
+    }
+}

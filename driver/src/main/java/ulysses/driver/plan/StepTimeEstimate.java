@@ -1,0 +1,82 @@
+package ulysses.driver.plan;
+
+import ulysses.runtime.weights.ModelSpec;
+
+/**
+ * Seconds of one optimizer step on the busiest rank, one part after the other, as the runtime does it today: nothing overlaps.
+ *
+ * @param matmul products with weights, recomputation included
+ * @param attention forward and backward of attention
+ * @param allToAll exchanges within the group
+ * @param gradients all-reduce of gradients over all ranks
+ * @param optimizer norm, clipping and AdamW, which are bound by memory
+ * @param tokens tokens of the step over all groups
+ */
+public record StepTimeEstimate(
+        double matmul, double attention, double allToAll, double gradients, double optimizer, long tokens) {
+
+    /** Bytes that the optimizer's passes over the flat buffers read and write for each parameter, the update of bfloat16 weights left out. */
+    private static final int OPTIMIZER_BYTES = 4 + 20 + 8 + 28; // zero, norm through float64, clip, AdamW
+
+    private static final int PUBLISH_BYTES = 6; // float32 read, bfloat16 written
+
+    /** Of {@code shape} on {@code hardware}. */
+    public static StepTimeEstimate of(RunShape shape, HardwareProfile hardware) {
+        int accumulation = shape.batch().accumulation();
+        int ranks = shape.mesh().ranks();
+        int group = shape.mesh().group();
+        StepCommunication moved = StepCommunication.of(shape);
+        int optimizerBytes = OPTIMIZER_BYTES + (shape.isBfloat16() ? PUBLISH_BYTES : 0);
+        double peak = hardware.peakTflops() * 1e12;
+        return new StepTimeEstimate(
+                accumulation * matmulOperations(shape) / (peak * hardware.matmulShare()),
+                accumulation * attentionOperations(shape) / (peak * hardware.attentionShare()),
+                moved.allToAllSent(group) / hardware.collectiveBytesPerSecond(group),
+                moved.gradientsSent(ranks) / hardware.collectiveBytesPerSecond(ranks),
+                (double) shape.model().parameterCount() * optimizerBytes / (hardware.memoryGbPerS() * 1e9),
+                shape.sequence() * accumulation * shape.mesh().groups());
+    }
+
+    /**
+     * Operations of one rank and micro-batch: two a weight and token, thrice (forward and both gradients), and once more where layers
+     * are run again; the head is not.
+     */
+    static double matmulOperations(RunShape shape) {
+        ModelSpec model = shape.model();
+        double head = (double) model.vocabularySize() * model.hiddenSize();
+        double layers = model.nonEmbeddingParameterCount() - (model.tiedHead() ? 0 : head);
+        return 2.0 * shape.part() * (layers * (shape.checkpointing() ? 4 : 3) + head * 3);
+    }
+
+    /**
+     * Operations of one rank and micro-batch: two products over the keys that each query sees in forward, five in backward, which
+     * computes scores again (FlashAttention-2, arXiv:2307.08691, section 2.3).
+     */
+    static double attentionOperations(RunShape shape) {
+        double perKey = 2.0 * 7 * shape.heads().queries() * shape.model().headSize();
+        double pairs = 0;
+        for (int layer = 0; layer < shape.model().layers(); layer++) {
+            pairs += keysSeen(shape.rowTokens(), shape.model().window(layer))
+                    * shape.batch().rows();
+        }
+        return perKey * pairs;
+    }
+
+    /** Query-key pairs of a causal document of {@code length} tokens with {@code window}, 0 for none. */
+    private static double keysSeen(long length, int window) {
+        if (window == 0 || window >= length) {
+            return length * (length + 1.0) / 2;
+        }
+        return window * (window + 1.0) / 2 + (double) (length - window) * window;
+    }
+
+    /** All parts together. */
+    public double total() {
+        return matmul + attention + allToAll + gradients + optimizer;
+    }
+
+    /** Tokens a second, all groups together. */
+    public double tokensPerSecond() {
+        return tokens / total();
+    }
+}

@@ -1,0 +1,94 @@
+package ulysses.driver.plan;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import ulysses.driver.plan.RunShape.Batch;
+import ulysses.driver.plan.RunShape.Mesh;
+import ulysses.runtime.config.ParallelConfig.Device;
+import ulysses.runtime.config.TrainingConfig.ComputeType;
+
+class StepTimeEstimateTest {
+
+    /** numerics.md, section 2: q + k + v + o forward, the same backward, once more recomputed, s·H elements a head. */
+    @ParameterizedTest(name = "sequence_parallel_size {0}")
+    @CsvSource({"2, 9216", "4, 4608"})
+    void bytesOfTheAllToAllsAreThePapersFormula(int group, long perLayer) {
+        RunShape shape = SmallRun.shape(group);
+        long perHead = (64L / group) * 2 * 4;
+        long formula = 3 * (2 * 4 + 2 * 2) * perHead;
+
+        StepCommunication moved = StepCommunication.of(shape);
+
+        long copies = group == 4 ? 3 * 2 * 2 * perHead : 0; // 4 ranks share 2 kv heads: each is sent twice
+        assertThat(formula).isEqualTo(perLayer);
+        assertThat(moved.allToAll()).isEqualTo(2 * (formula + copies));
+        assertThat(moved.allToAllSent(group)).isEqualTo(2 * (formula + copies) / group * (group - 1));
+    }
+
+    @Test
+    void withoutCheckpointingTheOutputTravelsForwardOnce() {
+        RunShape keeping = new RunShape(
+                SmallRun.shape(2).model(), ComputeType.FLOAT32, false, Device.CPU, 64, new Batch(1, 3), new Mesh(2, 2));
+
+        StepCommunication moved = StepCommunication.of(keeping);
+
+        assertThat(moved.allToAll()).isEqualTo(3 * 2 * (9216 - 4 * 32 * 2 * 4L)); // three micro-batches, two layers
+        assertThat(moved.gradients()).isEqualTo(4 * SmallRun.PARAMETERS);
+        assertThat(moved.gradientsSent(4)).isEqualTo(2 * 3 * SmallRun.PARAMETERS);
+    }
+
+    @Test
+    void aSingleRankMovesNothing() {
+        assertThat(StepCommunication.of(SmallRun.shape(1))).isEqualTo(new StepCommunication(0, 0));
+    }
+
+    @Test
+    void operationsAreCountedByHand() {
+        RunShape shape = SmallRun.shape(1);
+
+        assertThat(StepTimeEstimate.matmulOperations(shape)).isEqualTo(2 * 64 * (1192 * 4 + 256 * 3.0));
+        assertThat(StepTimeEstimate.attentionOperations(shape)).isEqualTo(2 * 14 * 4 * 2 * (64 * 65 / 2.0));
+    }
+
+    @Test
+    void aWindowBoundsAttention() {
+        RunShape shape = new RunShape(
+                SmallRun.model("\"sliding_window\": 16"),
+                ComputeType.FLOAT32,
+                true,
+                Device.CPU,
+                64,
+                new Batch(2, 1),
+                new Mesh(1, 1));
+
+        assertThat(StepTimeEstimate.attentionOperations(shape))
+                .isEqualTo(2 * 2 * 14 * 4 * 2 * (16 * 17 / 2 + 48 * 16.0)); // two rows, two layers
+    }
+
+    @Test
+    void secondsAreOperationsAndBytesOverTheDevicesFigures() {
+        RunShape shape = SmallRun.shape(2);
+
+        StepTimeEstimate time = StepTimeEstimate.of(shape, SmallRun.device("cpu", 1e9));
+
+        assertThat(time.matmul()).isCloseTo(2 * 32 * (1192 * 4 + 256 * 3) / 1e12, within(1e-18));
+        assertThat(time.attention()).isCloseTo(2 * 14 * 2 * 2 * (64 * 65 / 2) / 0.5e12, within(1e-18));
+        assertThat(time.allToAll()).isCloseTo(9216 / 1e9, within(1e-15)); // half of two layers' stays
+        assertThat(time.gradients()).isCloseTo(4 * SmallRun.PARAMETERS / 1e9, within(1e-15));
+        assertThat(time.optimizer()).isCloseTo(60 * SmallRun.PARAMETERS / 1e9, within(1e-15));
+        assertThat(time.tokens()).isEqualTo(64);
+        assertThat(time.tokensPerSecond()).isCloseTo(64 / time.total(), within(1e-6));
+    }
+
+    @Test
+    void ranksOfSeveralHostsUseTheNetwork() {
+        HardwareProfile device = SmallRun.device("gpu", 1e9);
+
+        assertThat(device.collectiveBytesPerSecond(4)).isEqualTo(1e9);
+        assertThat(device.collectiveBytesPerSecond(5)).isEqualTo(1e8);
+    }
+}

@@ -1,0 +1,84 @@
+package ulysses.job;
+
+import com.sun.management.OperatingSystemMXBean;
+import java.io.PrintStream;
+import java.lang.management.ManagementFactory;
+import java.util.List;
+import java.util.Map;
+import org.apache.hadoop.conf.Configuration;
+import ulysses.driver.plan.HardwareProfile;
+import ulysses.driver.plan.HardwareProfile.Machine;
+import ulysses.driver.plan.RunPlan;
+import ulysses.driver.plan.RunShape;
+import ulysses.runtime.config.ConfigException;
+import ulysses.runtime.config.ConfigFile;
+import ulysses.runtime.config.ParallelConfig.Device;
+import ulysses.runtime.config.TrainingConfig;
+import ulysses.runtime.weights.ModelDirectory;
+import ulysses.runtime.weights.ModelSpec;
+
+/**
+ * {@code plan F [--hardware NAME]}: memory, communication and time of a run on the device that is named, or the run's own, and one line
+ * for every other device of conf/hardware.yaml. Starts nothing: no GPU, no Spark.
+ */
+final class PlanCommand {
+    private static final String HARDWARE = "hardware";
+
+    private PlanCommand() {}
+
+    static int run(CommandLine commandLine, Map<String, String> sparkConf, Configuration hadoop, PrintStream out) {
+        CommandOptions options = CommandOptions.of(commandLine, List.of(HARDWARE));
+        ConfigFile.Loaded loaded = ConfigFile.load(options.rest().sources(sparkConf), hadoop);
+        TrainingConfig config = loaded.config();
+        ModelSpec model =
+                ModelDirectory.open(config.model().modelNameOrPath(), hadoop).spec();
+        int group = config.parallel().sequenceParallelSize();
+        if (group > model.heads()) {
+            throw new ConfigException(
+                    commandLine.requireFile(),
+                    List.of("sequence_parallel_size %d is more than num_attention_heads %d; use at most %d"
+                            .formatted(group, model.heads(), model.heads())));
+        }
+        loaded.notes().forEach(note -> out.println("note: " + note));
+        RunShape shape = RunShape.of(config, model);
+        List<RunPlan> plans = plans(shape);
+        PlanText text = new PlanText(config, out);
+        RunPlan chosen = chosen(options, shape.device(), plans);
+        text.details(chosen);
+        text.others(plans.stream().filter(plan -> !plan.equals(chosen)).toList());
+        text.assumptions();
+        return 0;
+    }
+
+    private static List<RunPlan> plans(RunShape shape) {
+        Machine machine = new Machine(
+                Runtime.getRuntime().availableProcessors(),
+                ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class).getTotalMemorySize());
+        return HardwareProfile.all().stream()
+                .map(hardware -> RunPlan.of(
+                        shape.on(hardware.isCpu() ? Device.CPU : Device.CUDA),
+                        hardware.shareOf(machine, shape.mesh().ranks())))
+                .toList();
+    }
+
+    /** The device that was named, else the run's own: the CPU, or the first GPU of the file. */
+    private static RunPlan chosen(CommandOptions options, Device device, List<RunPlan> plans) {
+        String wanted = options.text(HARDWARE).orElse("");
+        return plans.stream()
+                .filter(plan -> wanted.isEmpty()
+                        ? plan.shape().device() == device
+                        : plan.hardware().name().equals(wanted))
+                .findFirst()
+                .orElseThrow(() -> new ConfigException(
+                        "the command line",
+                        List.of("--hardware %s is not in hardware.yaml; use one of %s, or add it there"
+                                .formatted(
+                                        wanted.isEmpty() ? device : wanted,
+                                        String.join(
+                                                ", ",
+                                                plans.stream()
+                                                        .map(plan ->
+                                                                plan.hardware().name())
+                                                        .toList())))));
+    }
+}

@@ -1,0 +1,181 @@
+package ulysses.job;
+
+import java.io.PrintStream;
+import java.util.List;
+import java.util.Locale;
+import ulysses.driver.plan.HardwareProfile;
+import ulysses.driver.plan.MemoryEstimate;
+import ulysses.driver.plan.MemoryEstimate.Line;
+import ulysses.driver.plan.MemoryEstimate.Moment;
+import ulysses.driver.plan.RunPlan;
+import ulysses.driver.plan.RunShape;
+import ulysses.driver.plan.StepTimeEstimate;
+import ulysses.runtime.config.TrainingConfig;
+import ulysses.runtime.weights.ModelSpec;
+
+/** A plan as people read it. */
+final class PlanText {
+    private static final double GIB = 1L << 30;
+    private static final double MIB = 1L << 20;
+
+    private final TrainingConfig config;
+    private final PrintStream out;
+
+    PlanText(TrainingConfig config, PrintStream out) {
+        this.config = config;
+        this.out = out;
+    }
+
+    /** Everything about one device. */
+    void details(RunPlan plan) {
+        run(plan.shape());
+        memory(plan);
+        communication(plan);
+        time(plan);
+    }
+
+    private void run(RunShape shape) {
+        ModelSpec model = shape.model();
+        RunShape.Mesh mesh = shape.mesh();
+        print(String.format(
+                Locale.ROOT,
+                "model  %s: %,d parameters, %d layers, D %d, F %d, N %d, K %d, H %d, V %d",
+                config.model().modelNameOrPath(),
+                model.parameterCount(),
+                model.layers(),
+                model.hiddenSize(),
+                model.mlpSize(),
+                model.heads(),
+                model.kvHeads(),
+                model.headSize(),
+                model.vocabularySize()));
+        print(String.format(
+                Locale.ROOT,
+                "ranks  %d%s: %d x sequence_parallel_size %d; %s, activation checkpointing %s",
+                mesh.ranks(),
+                config.parallel().ranks() == 0 ? " (num_ranks is left to the cluster; planned for one group)" : "",
+                mesh.groups(),
+                mesh.group(),
+                shape.compute().name().toLowerCase(Locale.ROOT),
+                shape.checkpointing() ? "on" : "off"));
+        print(String.format(
+                Locale.ROOT,
+                "batch  %d x %,d tokens a group and micro-batch (S %,d, s %,d), gradient_accumulation_steps %d",
+                shape.batch().rows(),
+                shape.rowTokens(),
+                shape.sequence(),
+                shape.part(),
+                shape.batch().accumulation()));
+        if (model.heads() % mesh.group() != 0 || model.kvHeads() % mesh.group() != 0) {
+            print(
+                    ("heads  %d query and %d kv heads don't divide by %d: the busiest rank computes %d and %d; q, k, v travel as"
+                                    + " %d heads instead of %d")
+                            .formatted(
+                                    model.heads(),
+                                    model.kvHeads(),
+                                    mesh.group(),
+                                    shape.heads().queries(),
+                                    shape.heads().kvs(),
+                                    shape.heads().packed(),
+                                    model.heads() + 2 * model.kvHeads()));
+        }
+    }
+
+    private void memory(RunPlan plan) {
+        MemoryEstimate memory = plan.memory();
+        print("");
+        print("memory of a rank on %s".formatted(plan.hardware().name()));
+        lines(memory, List.of(Moment.PROCESS, Moment.RUN), " ");
+        print("  from forward to backward of a micro-batch");
+        lines(memory, List.of(Moment.MICRO_BATCH), " ");
+        print("  one of these at a time (* comes into the peak)");
+        for (Moment moment : List.of(
+                Moment.LOSS, Moment.MLP_BACKWARD, Moment.ATTENTION_BACKWARD, Moment.EXCHANGE, Moment.GRADIENT_NORM)) {
+            lines(memory, List.of(moment), moment == memory.dearest() ? "*" : " ");
+        }
+        print("  = %-20s %s".formatted("peak", size(memory.peak())));
+        print("  " + plan.refusal().orElseGet(plan::verdict));
+        plan.longestRow()
+                .ifPresent(length -> print(String.format(Locale.ROOT, "  longest cutoff_len that fits: %,d", length)));
+    }
+
+    private void lines(MemoryEstimate memory, List<Moment> moments, String mark) {
+        for (Line line : memory.lines()) {
+            if (moments.contains(line.moment())) {
+                print("  %s %-20s %s  %s".formatted(mark, line.name(), size(line.bytes()), line.how()));
+            }
+        }
+    }
+
+    private static String size(long bytes) {
+        return bytes < GIB
+                ? String.format(Locale.ROOT, "%8.1f MiB", bytes / MIB)
+                : String.format(Locale.ROOT, "%8.2f GiB", bytes / GIB);
+    }
+
+    private void communication(RunPlan plan) {
+        RunShape.Mesh mesh = plan.shape().mesh();
+        print("");
+        print("communication of a rank in a step (own part included; what leaves it)");
+        print("  all-to-all   %s; %s"
+                .formatted(
+                        ByteSize.text(plan.communication().allToAll()),
+                        ByteSize.text(plan.communication().allToAllSent(mesh.group()))));
+        print("  all-reduce   %s; %s"
+                .formatted(
+                        ByteSize.text(plan.communication().gradients()),
+                        ByteSize.text(plan.communication().gradientsSent(mesh.ranks()))));
+    }
+
+    private void time(RunPlan plan) {
+        StepTimeEstimate time = plan.time();
+        print("");
+        print("time of a step on %s, seconds".formatted(plan.hardware().name()));
+        part("matrix products", time.matmul(), time);
+        part("attention", time.attention(), time);
+        part("all-to-all", time.allToAll(), time);
+        part("all-reduce", time.gradients(), time);
+        part("optimizer", time.optimizer(), time);
+        print(String.format(
+                Locale.ROOT, "  = %-16s %10.3f  %,.0f tokens/s", "step", time.total(), time.tokensPerSecond()));
+    }
+
+    private void part(String name, double seconds, StepTimeEstimate time) {
+        print(String.format(Locale.ROOT, "    %-16s %10.3f  %3.0f %%", name, seconds, 100 * seconds / time.total()));
+    }
+
+    /** One line for each. */
+    void others(List<RunPlan> plans) {
+        print("");
+        print("other devices");
+        for (RunPlan plan : plans) {
+            String step = plan.refusal().isEmpty() && plan.fits()
+                    ? String.format(
+                            Locale.ROOT,
+                            "; %.3f s a step, %,.0f tokens/s",
+                            plan.time().total(),
+                            plan.time().tokensPerSecond())
+                    : "";
+            print("  %-8s %s%s".formatted(plan.hardware().name(), plan.refusal().orElseGet(plan::verdict), step));
+        }
+    }
+
+    /** What the numbers rest on. */
+    void assumptions() {
+        print("");
+        print("assumes");
+        print(
+                "  every row is full, one document long and trained on from end to end: memory and time at their highest");
+        print("  parameters, gradients and optimizer states are whole on every rank (no ZeRO, no offload yet)");
+        print(
+                "  parts of a step follow each other; work bound by memory inside layers is in the shares of hardware.yaml");
+        print(
+                "  device figures are those of hardware.yaml, which says what was measured; %.0f %% of the memory can be used"
+                        .formatted(100 * RunPlan.USABLE));
+        print("  %s ranks share this machine's cores and memory evenly".formatted(HardwareProfile.CPU));
+    }
+
+    private void print(String line) {
+        out.println(line);
+    }
+}
