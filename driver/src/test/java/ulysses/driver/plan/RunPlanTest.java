@@ -36,8 +36,9 @@ class RunPlanTest {
                         "cutoff_len: " + longest);
         assertThat(plan.verdict())
                 .startsWith("does not fit: ")
-                .endsWith("would fit with per_device_train_batch_size: 1, or sequence_parallel_size: 2 (num_ranks: 2), or"
-                        + " cutoff_len: " + longest);
+                .endsWith(
+                        "would fit with per_device_train_batch_size: 1, or sequence_parallel_size: 2 (num_ranks: 2), or"
+                                + " cutoff_len: " + longest);
     }
 
     @Test

@@ -20,7 +20,7 @@ public record Parameter(String name, Tensor value, Tensor gradient) {
 
     /** Adds the product of two matrices; in float32 without making it first. */
     public void accumulateProduct(Tensor left, Tensor right) {
-        if (left.scalar_type() == gradient.scalar_type()) {
+        if (left.scalar_type().value == gradient.scalar_type().value) { // native code makes enum objects of its own
             gradient.addmm_(left, right);
         } else {
             accumulate(torch.mm(left, right));
