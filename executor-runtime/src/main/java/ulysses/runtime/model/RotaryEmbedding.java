@@ -71,43 +71,48 @@ public final class RotaryEmbedding {
         double theta = spec.ropeTheta();
         if (scaling instanceof RopeScaling.Dynamic dynamic && length > dynamic.maxPositions()) {
             double h = spec.headSize();
-            double grown = dynamic.factor() * length / dynamic.maxPositions() - (dynamic.factor() - 1);
-            theta *= Math.pow(grown, h / (h - 2));
+            float grown = (float) dynamic.factor() * length / dynamic.maxPositions() - (float) (dynamic.factor() - 1);
+            theta = (float) theta * (float) Math.pow(grown, (float) (h / (h - 2)));
         }
         float[] inverse = new float[spec.headSize() / 2];
         for (int i = 0; i < inverse.length; i++) {
             float exponent = (float) (2 * i) / (float) spec.headSize();
-            float plain = 1.0f / (float) Math.pow(theta, exponent);
-            inverse[i] = scaled(plain, i, scaling);
+            float wave = (float) Math.pow(theta, exponent); // over 2 pi
+            inverse[i] = scaled(wave, i, scaling);
         }
         return inverse;
     }
 
-    private float scaled(float inverse, int i, RopeScaling scaling) {
+    private float scaled(float wave, int i, RopeScaling scaling) {
+        float inverse = 1 / wave;
         if (scaling instanceof RopeScaling.Linear linear) {
-            return (float) (inverse / linear.factor());
+            return inverse / (float) linear.factor();
         } else if (scaling instanceof RopeScaling.Llama3 llama3) {
             return llama3(inverse, llama3);
         } else if (scaling instanceof RopeScaling.Yarn yarn) {
-            return yarn(inverse, i, yarn);
+            float kept = 1 - ramp(i, yarn);
+            return 1 / ((float) yarn.factor() * wave) * (1 - kept) + inverse * kept;
         }
         return inverse;
     }
 
     private static float llama3(float inverse, RopeScaling.Llama3 scaling) {
-        double wave = 2 * Math.PI / inverse;
+        float length = 1 / inverse * (float) (2 * Math.PI); // of the wave, in tokens
+        float factor = (float) scaling.factor();
         double original = scaling.originalPositions();
-        if (wave < original / scaling.highFrequencyFactor()) {
+        if (length < (float) (original / scaling.highFrequencyFactor())) {
             return inverse;
-        } else if (wave > original / scaling.lowFrequencyFactor()) {
-            return (float) (inverse / scaling.factor());
+        } else if (length > (float) (original / scaling.lowFrequencyFactor())) {
+            return inverse / factor;
         }
-        double smooth = (original / wave - scaling.lowFrequencyFactor())
-                / (scaling.highFrequencyFactor() - scaling.lowFrequencyFactor());
-        return (float) ((1 - smooth) * inverse / scaling.factor() + smooth * inverse);
+        float turns = 1 / length * (float) original;
+        float smooth = (turns - (float) scaling.lowFrequencyFactor())
+                / (float) (scaling.highFrequencyFactor() - scaling.lowFrequencyFactor());
+        return (1 - smooth) * inverse / factor + smooth * inverse;
     }
 
-    private float yarn(float inverse, int i, RopeScaling.Yarn scaling) {
+    /** 0 where a frequency is kept, 1 where it is divided. */
+    private float ramp(int i, RopeScaling.Yarn scaling) {
         double low = rotationAxis(scaling.betaFast(), scaling);
         double high = rotationAxis(scaling.betaSlow(), scaling);
         if (scaling.truncate()) {
@@ -117,8 +122,7 @@ public final class RotaryEmbedding {
         low = Math.max(low, 0);
         high = Math.min(high, spec.headSize() - 1);
         double width = high == low ? 0.001 : high - low; // transformers keeps the ramp from dividing by zero alike
-        double ramp = Math.min(1, Math.max(0, (i - low) / width));
-        return (float) (inverse / scaling.factor() * ramp + inverse * (1 - ramp));
+        return Math.min(1, Math.max(0, (i - (float) low) / (float) width));
     }
 
     /** The axis whose wave turns {@code rotations} times over the original positions. */
