@@ -1,0 +1,133 @@
+package ulysses.runtime.training;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.concurrent.CopyOnWriteArrayList;
+import org.apache.hadoop.conf.Configuration;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import ulysses.runtime.checkpoint.Checkpoint;
+import ulysses.runtime.checkpoint.CheckpointReader;
+import ulysses.runtime.checkpoint.CheckpointStore;
+import ulysses.runtime.checkpoint.CheckpointWriter;
+import ulysses.runtime.checkpoint.TrainState;
+import ulysses.runtime.collective.ProcessGroups;
+import ulysses.runtime.collective.RankThreads;
+import ulysses.runtime.config.TrainingConfig.ComputeType;
+import ulysses.runtime.data.PackedRow;
+import ulysses.runtime.memory.TensorArrays;
+import ulysses.runtime.mesh.RankMesh;
+import ulysses.runtime.model.SmallModels;
+import ulysses.runtime.training.TrainingRank.How;
+import ulysses.runtime.weights.Folder;
+import ulysses.runtime.weights.ModelDirectory;
+import ulysses.runtime.weights.ModelSpec;
+import ulysses.runtime.weights.WrittenFile;
+
+/** A live model through a checkpoint and back, on as many ranks as wrote it and on others. */
+final class ModelStateTest {
+
+    private static final int STEPS = 3;
+    private static final List<PackedRow> ROWS = SmallModels.rows(41, 4, 20);
+    private static final String CONFIG = """
+            {"model_type": "qwen2", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+             "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 96, "hidden_act": "silu",
+             "rms_norm_eps": 1e-5, "max_position_embeddings": 128, "rope_theta": 10000.0, "initializer_range": 0.1}
+            """;
+    private static final ModelSpec SPEC = ModelSpec.parse(CONFIG, "test");
+
+    @TempDir
+    private Path directory;
+
+    /** All state of a rank. */
+    @SuppressWarnings("ArrayRecordComponent") // a carrier, compared element by element
+    private record State(double[] weights, double[] masters, double[] first, double[] second, long steps) {
+        static State of(TrainingRank rank) {
+            return new State(
+                    TensorArrays.values(rank.parameters().weights()),
+                    TensorArrays.values(rank.parameters().master()),
+                    TensorArrays.values(rank.optimizer().firstMoment()),
+                    TensorArrays.values(rank.optimizer().secondMoment()),
+                    rank.optimizer().steps());
+        }
+    }
+
+    @ParameterizedTest(name = "{0}: {1} ranks into {2}")
+    @CsvSource({
+        "FLOAT32,2,2",
+        "FLOAT32,2,1",
+        "FLOAT32,2,4",
+        "FLOAT32,1,3",
+        "BFLOAT16,2,2",
+        "BFLOAT16,2,1",
+        "BFLOAT16,2,4"
+    })
+    void allStatesComeBackBitForBitOnAnyNumberOfRanks(ComputeType compute, int writing, int reading) {
+        How how = How.PLAIN.with(compute);
+        RankMesh mesh = new RankMesh(writing, writing);
+        Folder folder = Folder.at(directory.toString(), new Configuration());
+        CheckpointWriter writer = new CheckpointWriter(new CheckpointStore(folder.folder("output")), 1, "run", mesh);
+        List<List<WrittenFile>> files = new CopyOnWriteArrayList<>();
+        List<State[]> written = RankThreads.run(mesh, groups -> {
+            try (TrainingRank rank = TrainingRank.of(SPEC, how, groups)) {
+                train(rank, mesh, groups, STEPS);
+                int worldRank = groups.world().rank();
+                files.add(writer.writeRank(
+                        STEPS,
+                        worldRank,
+                        rank.state().weights(worldRank, writing),
+                        rank.state().optimizerStates(worldRank, writing)));
+                State then = State.of(rank);
+                train(rank, mesh, groups, 1);
+                return new State[] {then, State.of(rank)};
+            }
+        });
+        folder.folder("model").write("config.json", CONFIG.getBytes(StandardCharsets.UTF_8));
+        Checkpoint checkpoint = writer.commit(
+                files.stream().flatMap(List::stream).toList(),
+                new TrainState(STEPS, 0, 0, 0, 0, 0, 0, 7, "config", "data"),
+                "{}",
+                ModelDirectory.open(folder.folder("model")),
+                SPEC);
+
+        RankMesh other = new RankMesh(reading, reading);
+        List<State[]> read = RankThreads.run(other, groups -> {
+            try (TrainingRank rank = TrainingRank.of(SPEC, how, groups);
+                    CheckpointReader reader = CheckpointReader.open(checkpoint)) {
+                rank.parameters().master().zero_();
+                rank.state().restore(reader, checkpoint.state().step());
+                State then = State.of(rank);
+                train(rank, other, groups, 1);
+                return new State[] {then, State.of(rank)};
+            }
+        });
+
+        for (State[] of : read) {
+            assertSame(of[0], written.get(0)[0]);
+            if (reading == writing) {
+                assertSame(of[1], written.get(0)[1]);
+            } else {
+                assertThat(TensorArrays.relative(of[1].masters(), written.get(0)[1].masters()))
+                        .isLessThan(compute == ComputeType.FLOAT32 ? 1e-6 : 1e-3);
+            }
+        }
+    }
+
+    private static void train(TrainingRank rank, RankMesh mesh, ProcessGroups groups, int steps) {
+        for (int step = 0; step < steps; step++) {
+            rank.step(TrainingRank.batches(ROWS, mesh, groups.world().rank(), 1), 1e-3);
+        }
+    }
+
+    private static void assertSame(State actual, State expected) {
+        assertThat(actual.steps()).isEqualTo(expected.steps());
+        assertThat(actual.masters()).as("master weights").isEqualTo(expected.masters());
+        assertThat(actual.weights()).as("weights").isEqualTo(expected.weights());
+        assertThat(actual.first()).as("first moment").isEqualTo(expected.first());
+        assertThat(actual.second()).as("second moment").isEqualTo(expected.second());
+    }
+}

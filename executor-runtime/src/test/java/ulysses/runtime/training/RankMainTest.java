@@ -1,0 +1,271 @@
+package ulysses.runtime.training;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.stream.Stream;
+import org.apache.hadoop.conf.Configuration;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import ulysses.runtime.collective.RankProcesses;
+import ulysses.runtime.config.ConfigFile;
+import ulysses.runtime.config.TrainingConfig;
+import ulysses.runtime.data.PackedDatasetWriter;
+import ulysses.runtime.data.PackedRow;
+import ulysses.runtime.data.PackedShardWriter;
+import ulysses.runtime.mesh.RankAssignment;
+import ulysses.runtime.mesh.RankEvent;
+import ulysses.runtime.mesh.RankMesh;
+import ulysses.runtime.model.SmallModels;
+
+/** Ranks as the processes that a Spark task starts: assignment on standard input, events on standard output. */
+@Timeout(300)
+final class RankMainTest {
+
+    private static final Duration TIMEOUT = Duration.ofSeconds(90);
+    private static final int STEPS = 6;
+
+    @TempDir
+    private Path folder;
+
+    @BeforeEach
+    void writeModelAndRows() throws IOException {
+        Files.createDirectories(folder.resolve("model"));
+        Files.writeString(folder.resolve("model/config.json"), """
+                {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 32, "intermediate_size": 48,
+                 "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": %d,
+                 "hidden_act": "silu", "rms_norm_eps": 1e-5, "max_position_embeddings": 128, "rope_theta": 10000.0,
+                 "initializer_range": 0.1}
+                """.formatted(SmallModels.VOCABULARY));
+        writeRows("train", SmallModels.rows(61, 24, 20));
+        writeRows("eval", SmallModels.rows(62, 6, 20));
+    }
+
+    @Test
+    void twoRanksTrainAndLeaveLogsCheckpointAndModel() throws IOException {
+        TrainingConfig config = config("""
+                save_steps: 4
+                eval_strategy: steps
+                eval_steps: 3
+                eval_dataset: unused
+                do_eval: true
+                """);
+        try (RankProcesses ranks = start(config, 2)) {
+            List<RankProcesses.Outcome> outcomes = ranks.await(TIMEOUT);
+
+            for (RankProcesses.Outcome outcome : outcomes) {
+                assertThat(outcome.exitCode()).as(outcome.log()).isZero();
+                assertThat(outcome.events()).endsWith(new RankEvent.Done(outcome.rank(), STEPS));
+                assertThat(outcome.otherOutput()).isEmpty();
+            }
+            List<RankEvent.Step> steps = of(outcomes.get(0), RankEvent.Step.class);
+            assertThat(steps).extracting(RankEvent.Step::step).containsExactly(1L, 2L, 3L, 4L, 5L, 6L);
+            assertThat(steps).allSatisfy(step -> {
+                assertThat(step.loss()).isBetween(2.0, 7.0);
+                assertThat(step.totalSteps()).isEqualTo(STEPS);
+                assertThat(step.peakBytes()).isPositive();
+            });
+            assertThat(of(outcomes.get(0), RankEvent.Saved.class))
+                    .extracting(RankEvent.Saved::step)
+                    .containsExactly(4L, 6L);
+            assertThat(of(outcomes.get(0), RankEvent.Evaluated.class))
+                    .extracting(RankEvent.Evaluated::step)
+                    .containsExactly(3L, 6L, 6L);
+            assertThat(of(outcomes.get(1), RankEvent.Step.class)).isEmpty();
+            logsHoldWhatWasReported(steps);
+        }
+        assertThat(files("output"))
+                .contains(
+                        "config.json",
+                        "model.safetensors",
+                        "trainer_log.jsonl",
+                        "trainer_state.json",
+                        "train_results.json",
+                        "eval_results.json",
+                        "all_results.json");
+        assertThat(files("output/checkpoint-4")).contains("MANIFEST.json", "trainer_state.json");
+    }
+
+    private void logsHoldWhatWasReported(List<RankEvent.Step> steps) throws IOException {
+        List<JsonNode> lines = Files.readAllLines(folder.resolve("output/trainer_log.jsonl")).stream()
+                .map(RankMainTest::json)
+                .filter(line -> line.has("loss"))
+                .toList();
+        assertThat(lines).hasSize(STEPS);
+        for (int step = 0; step < STEPS; step++) {
+            assertThat(lines.get(step).get("current_steps").asInt()).isEqualTo(step + 1);
+            assertThat(lines.get(step).get("loss").asDouble())
+                    .isCloseTo(steps.get(step).loss(), within(1e-4));
+        }
+    }
+
+    @Test
+    void twoRanksReportTheLossesOfOne() {
+        List<Double> one = losses(config("output_dir: " + folder.resolve("one")), 1);
+        List<Double> two = losses(config("output_dir: " + folder.resolve("two")), 2);
+
+        assertThat(one).hasSize(STEPS);
+        for (int step = 0; step < STEPS; step++) {
+            assertThat(two.get(step)).isCloseTo(one.get(step), within(1e-5));
+        }
+    }
+
+    @Test
+    void aKilledRankEndsTheOtherAsFailureOfTheInfrastructure() {
+        TrainingConfig config = config("max_steps: 100000\nddp_timeout: 20");
+        try (RankProcesses ranks = start(config, 2)) {
+            ranks.awaitEvent(0, event -> event instanceof RankEvent.Step step && step.step() >= 2, TIMEOUT);
+
+            long begin = System.nanoTime();
+            ranks.kill(1);
+            List<RankProcesses.Outcome> outcomes = ranks.await(TIMEOUT);
+
+            assertThat(Duration.ofNanos(System.nanoTime() - begin)).isLessThan(Duration.ofSeconds(25));
+            assertThat(outcomes.get(1).exitCode()).isEqualTo(137);
+            assertThat(outcomes.get(0).exitCode()).isEqualTo(1);
+            RankEvent last =
+                    outcomes.get(0).events().get(outcomes.get(0).events().size() - 1);
+            assertThat(last).isInstanceOf(RankEvent.Failed.class);
+            assertThat(((RankEvent.Failed) last).kind()).isEqualTo("infrastructure");
+            assertThat(((RankEvent.Failed) last).message()).contains("A rank of the group has ended");
+            assertThat(((RankEvent.Failed) last).step()).isGreaterThanOrEqualTo(2);
+        }
+    }
+
+    @Test
+    void aRankHaltsWhenItsStandardInputCloses() {
+        TrainingConfig config = config("max_steps: 100000\nddp_timeout: 20");
+        try (RankProcesses ranks = start(config, 2)) {
+            ranks.awaitEvent(0, event -> event instanceof RankEvent.Step, TIMEOUT);
+
+            long begin = System.nanoTime();
+            ranks.closeInput(0);
+            ranks.closeInput(1);
+            List<RankProcesses.Outcome> outcomes = ranks.await(TIMEOUT);
+
+            assertThat(Duration.ofNanos(System.nanoTime() - begin)).isLessThan(Duration.ofSeconds(10));
+            assertThat(outcomes).extracting(RankProcesses.Outcome::exitCode).containsOnly(70);
+            assertThat(of(outcomes.get(0), RankEvent.Failed.class)).isEmpty();
+        }
+    }
+
+    @Test
+    void aModelThatIsNotThereIsTheUsersMistake() {
+        TrainingConfig config = config("model_name_or_path: " + folder.resolve("absent"));
+        try (RankProcesses ranks = start(config, 1)) {
+            RankProcesses.Outcome outcome = ranks.await(TIMEOUT).get(0);
+
+            assertThat(outcome.exitCode()).isEqualTo(1);
+            RankEvent.Failed failed = of(outcome, RankEvent.Failed.class).get(0);
+            assertThat(failed.kind()).isEqualTo("config");
+            assertThat(failed.message()).contains("absent");
+        }
+    }
+
+    private List<Double> losses(TrainingConfig config, int ranks) {
+        try (RankProcesses processes = start(config, ranks)) {
+            RankProcesses.Outcome outcome = processes.await(TIMEOUT).get(0);
+            assertThat(outcome.exitCode()).as(outcome.log()).isZero();
+            return of(outcome, RankEvent.Step.class).stream()
+                    .map(RankEvent.Step::loss)
+                    .toList();
+        }
+    }
+
+    private RankProcesses start(TrainingConfig config, int ranks) {
+        return RankProcesses.start(RankMain.class, ranks, TIMEOUT, (rank, port) -> {
+            RankAssignment assignment = new RankAssignment(
+                    rank,
+                    new RankMesh(ranks, ranks),
+                    "127.0.0.1",
+                    "127.0.0.1",
+                    port,
+                    1,
+                    "run",
+                    0,
+                    1,
+                    folder.resolve("train").toString(),
+                    config.evaluation().doEval() ? folder.resolve("eval").toString() : null,
+                    folder.resolve("scratch").toString(),
+                    config);
+            try {
+                return new ObjectMapper().writeValueAsString(assignment);
+            } catch (JsonProcessingException e) {
+                throw new AssertionError(e);
+            }
+        });
+    }
+
+    /** A run of {@link #STEPS} steps of four rows; {@code more} keys win. */
+    private TrainingConfig config(String more) {
+        try {
+            Path yaml = Files.writeString(folder.resolve("train.yaml"), """
+                    finetuning_type: full
+                    train_from_scratch: true
+                    dataset: unused
+                    template: default
+                    per_device_train_batch_size: 2
+                    gradient_accumulation_steps: 2
+                    learning_rate: 1.0e-3
+                    logging_steps: 1
+                    per_device_eval_batch_size: 2
+                    """);
+            ConfigFile.Sources sources = ConfigFile.Sources.ofFile(yaml.toString())
+                    .with("model_name_or_path", folder.resolve("model").toString())
+                    .with("output_dir", folder.resolve("output").toString())
+                    .with("max_steps", Integer.toString(STEPS));
+            for (String line : more.lines().toList()) {
+                sources = sources.with(
+                        line.substring(0, line.indexOf(':')),
+                        line.substring(line.indexOf(':') + 1).strip());
+            }
+            return ConfigFile.load(sources, new Configuration()).config();
+        } catch (IOException e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    private void writeRows(String name, List<PackedRow> rows) throws IOException {
+        PackedDatasetWriter writer = PackedDatasetWriter.of(folder.resolve(name).toString(), new Configuration());
+        String shard = PackedDatasetWriter.shardName(0, 1);
+        try (PackedShardWriter out = writer.shard(shard)) {
+            for (PackedRow row : rows) {
+                out.add(row);
+            }
+            writer.commit(
+                    List.of(new PackedDatasetWriter.Shard(shard, out.finish())),
+                    new PackedDatasetWriter.Origin(80, "none", "", name));
+        }
+    }
+
+    private List<String> files(String name) throws IOException {
+        try (Stream<Path> files = Files.list(folder.resolve(name))) {
+            return files.map(file -> file.getFileName().toString()).toList();
+        }
+    }
+
+    private static <E extends RankEvent> List<E> of(RankProcesses.Outcome outcome, Class<E> type) {
+        return outcome.events().stream()
+                .filter(type::isInstance)
+                .map(type::cast)
+                .toList();
+    }
+
+    private static JsonNode json(String line) {
+        try {
+            return new ObjectMapper().readTree(line);
+        } catch (JsonProcessingException e) {
+            throw new AssertionError(line, e);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+package ulysses.runtime.training;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import java.util.List;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import ulysses.runtime.collective.RankThreads;
+import ulysses.runtime.data.PackedRow;
+import ulysses.runtime.data.StepBatches;
+import ulysses.runtime.memory.TensorArrays;
+import ulysses.runtime.memory.TensorScope;
+import ulysses.runtime.mesh.RankMesh;
+import ulysses.runtime.model.SmallModels;
+import ulysses.runtime.training.TrainingRank.How;
+import ulysses.runtime.weights.ModelSpec;
+
+/** The order of one step: all micro-batches, sum over ranks, norm, clipping, update. */
+final class TrainStepTest {
+
+    private static final ModelSpec SPEC = SmallModels.llama();
+    private static final List<PackedRow> ROWS = SmallModels.rows(21, 4, 20);
+    private static final RankMesh ALONE = new RankMesh(1, 1);
+
+    @ParameterizedTest(name = "{0} ranks, P = {1}, accumulation {2}")
+    @CsvSource({"1,1,1", "1,1,4", "2,2,1", "2,1,2", "4,2,1"})
+    void clipsTheSumOverAllRanksAndMicroBatches(int ranks, int p, int accumulation) {
+        double limit = 0.01;
+        double norm;
+        double[] unclipped;
+        try (TrainingRank alone = TrainingRank.alone(SPEC, How.PLAIN)) {
+            norm = alone.step(TrainingRank.batches(ROWS, ALONE, 0, 1), 0).gradNorm();
+            unclipped = TensorArrays.values(alone.parameters().gradients());
+        }
+        assertThat(norm).isGreaterThan(10 * limit);
+
+        RankMesh mesh = new RankMesh(ranks, p);
+        RankThreads.forEachRank(mesh, groups -> {
+            try (TrainingRank rank = TrainingRank.of(SPEC, How.PLAIN.withLimit(limit), groups)) {
+                StepMetrics metrics = rank.step(
+                        TrainingRank.batches(ROWS, mesh, groups.world().rank(), accumulation), 1e-3);
+
+                double[] clipped = TensorArrays.values(rank.parameters().gradients());
+                double[] expected = new double[clipped.length];
+                for (int i = 0; i < expected.length; i++) {
+                    expected[i] = unclipped[i] * limit / (norm + 1e-6);
+                }
+                assertThat(metrics.gradNorm() / norm).isCloseTo(1, within(1e-5));
+                assertThat(TensorArrays.relative(clipped, expected)).isLessThan(1e-5);
+            }
+        });
+    }
+
+    @Test
+    void everyStepStartsWithoutTheGradientsOfTheLast() {
+        try (TrainingRank alone = TrainingRank.alone(SPEC, How.PLAIN)) {
+            StepBatches batches = TrainingRank.batches(ROWS, ALONE, 0, 2);
+
+            StepMetrics first = alone.step(batches, 0);
+            double[] gradients = TensorArrays.values(alone.parameters().gradients());
+            StepMetrics second = alone.step(batches, 0);
+
+            assertThat(second.loss()).isEqualTo(first.loss());
+            assertThat(TensorArrays.values(alone.parameters().gradients())).isEqualTo(gradients);
+        }
+    }
+
+    @Test
+    void theLossIsTheMeanOverTrainedTokensOnEveryRank() {
+        double expected;
+        long trained = ROWS.stream().mapToLong(PackedRow::trainedTokens).sum();
+        try (TrainingRank alone = TrainingRank.alone(SPEC, How.PLAIN)) {
+            expected = alone.sequence()
+                            .loss(TrainingRank.batches(ROWS, ALONE, 0, 1)
+                                    .microBatches()
+                                    .get(0))
+                    / trained;
+        }
+
+        RankMesh mesh = new RankMesh(4, 2);
+        List<StepMetrics> metrics = RankThreads.run(mesh, groups -> {
+            try (TrainingRank rank = TrainingRank.of(SPEC, How.PLAIN, groups)) {
+                return rank.step(TrainingRank.batches(ROWS, mesh, groups.world().rank(), 1), 1e-3);
+            }
+        });
+
+        for (StepMetrics of : metrics) {
+            assertThat(of.loss()).isEqualTo(metrics.get(0).loss()).isCloseTo(expected, within(1e-6));
+            assertThat(of.trainedTokens()).isEqualTo(trained);
+            assertThat(of.updated()).isTrue();
+        }
+    }
+
+    @Test
+    void numbersThatAreNotFiniteOnOneRankSkipTheStepOnAll() {
+        RankMesh mesh = new RankMesh(2, 1); // each rank has its own rows, so only one sees the broken token
+        RankThreads.forEachRank(mesh, groups -> {
+            try (TrainingRank rank = TrainingRank.of(SPEC, How.PLAIN, groups);
+                    TensorScope scope = TensorScope.open()) {
+                if (groups.world().rank() == 1) {
+                    rank.parameters().get("model.norm.weight").value().detach().fill_(new Scalar(Double.NaN));
+                }
+                Tensor before = rank.parameters().master().clone();
+
+                StepMetrics metrics = rank.step(
+                        TrainingRank.batches(ROWS, mesh, groups.world().rank(), 1), 1e-3);
+
+                assertThat(metrics.updated()).isFalse();
+                assertThat(metrics.loss()).isNaN();
+                assertThat(rank.optimizer().steps()).isZero();
+                assertThat(torch.equal(rank.parameters().master().nan_to_num(), before.nan_to_num()))
+                        .isTrue();
+            }
+        });
+    }
+}

@@ -1,0 +1,109 @@
+package ulysses.runtime.training;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import ulysses.runtime.collective.Collectives;
+import ulysses.runtime.collective.ProcessGroups;
+import ulysses.runtime.collective.SingleRank;
+import ulysses.runtime.config.ParallelConfig;
+import ulysses.runtime.config.StepConfig;
+import ulysses.runtime.config.TrainingConfig.ComputeType;
+import ulysses.runtime.data.MicroBatch;
+import ulysses.runtime.data.PackedRow;
+import ulysses.runtime.data.StepBatches;
+import ulysses.runtime.mesh.RankMesh;
+import ulysses.runtime.model.CausalLm;
+import ulysses.runtime.model.Parameters;
+import ulysses.runtime.model.SmallModels;
+import ulysses.runtime.objective.NextToken;
+import ulysses.runtime.optimizer.AdamW;
+import ulysses.runtime.weights.ModelSpec;
+
+/** Fixture: what one rank trains with, over any groups; all ranks start with the same weights. */
+final class TrainingRank implements AutoCloseable {
+
+    private final ModelSpec spec;
+    private final Parameters parameters;
+    private final AdamW optimizer;
+    private final SequenceStep sequence;
+    private final TrainStep step;
+
+    /** How it trains. */
+    record How(ComputeType compute, boolean checkpointing, double maxGradNorm) {
+        static final How PLAIN = new How(ComputeType.FLOAT32, true, 0);
+
+        How with(ComputeType other) {
+            return new How(other, checkpointing, maxGradNorm);
+        }
+
+        How withLimit(double limit) {
+            return new How(compute, checkpointing, limit);
+        }
+
+        How withoutCheckpointing() {
+            return new How(compute, false, maxGradNorm);
+        }
+    }
+
+    private TrainingRank(ModelSpec spec, How how, Collectives group, Collectives world) {
+        this.spec = spec;
+        this.parameters = SmallModels.parameters(spec, how.compute());
+        this.optimizer = new AdamW(
+                parameters,
+                new StepConfig(1, 1, 1e-3, 1, 9, "constant", Map.of(), 0, 0, 0.1, 0.9, 0.999, 1e-8, 1, 7, 7, false));
+        CausalLm model = new CausalLm(
+                spec, parameters, new CausalLm.Layers(ParallelConfig.Device.CPU, how.checkpointing()), group);
+        this.sequence = new SequenceStep(model, new NextToken(model.head()), group);
+        this.step = new TrainStep(sequence, parameters, optimizer, world, how.maxGradNorm());
+    }
+
+    /** One of the ranks of {@code groups}. */
+    static TrainingRank of(ModelSpec spec, How how, ProcessGroups groups) {
+        return new TrainingRank(spec, how, groups.sequenceParallel(), groups.world());
+    }
+
+    /** The only rank. */
+    static TrainingRank alone(ModelSpec spec, How how) {
+        return new TrainingRank(spec, how, new SingleRank("one"), new SingleRank("one"));
+    }
+
+    Parameters parameters() {
+        return parameters;
+    }
+
+    AdamW optimizer() {
+        return optimizer;
+    }
+
+    SequenceStep sequence() {
+        return sequence;
+    }
+
+    ModelState state() {
+        return new ModelState(spec, parameters, optimizer);
+    }
+
+    StepMetrics step(StepBatches batches, double rate) {
+        return step.run(batches, rate);
+    }
+
+    /** {@code rows} as one step: dealt to data-parallel groups and micro-batches in order, evenly. */
+    static StepBatches batches(List<PackedRow> rows, RankMesh mesh, int worldRank, int accumulation) {
+        int rowsPerMicroBatch = rows.size() / (mesh.dataParallelSize() * accumulation);
+        List<MicroBatch> batches = new ArrayList<>();
+        for (int m = 0; m < accumulation; m++) {
+            int first = (m * mesh.dataParallelSize() + mesh.dataParallelRank(worldRank)) * rowsPerMicroBatch;
+            batches.add(MicroBatch.of(rows.subList(first, first + rowsPerMicroBatch), mesh.sequenceParallelSize()));
+        }
+        long trained = rows.stream().mapToLong(PackedRow::trainedTokens).sum();
+        long tokens = rows.stream().mapToLong(PackedRow::tokens).sum();
+        return new StepBatches(batches, trained, tokens, rows.size(), false);
+    }
+
+    @Override
+    public void close() {
+        optimizer.close();
+        parameters.close();
+    }
+}
