@@ -30,6 +30,9 @@ final class TrainCommand {
         TrainingConfig config = PrepareCommand.load(commandLine, conf, hadoop, out);
         ModelDirectory model = ModelDirectory.open(config.model().modelNameOrPath(), hadoop);
         ModelSpec spec = model.spec();
+        if (!config.model().trainFromScratch()) {
+            model.weights().close(); // what their headers say is refused here, not on every rank
+        }
         describe(config, spec, out);
         try (JobSession session = JobSession.open(conf, "ulysses train", config.parallel())) {
             Preflight preflight = Preflight.of(session.context(), config).heads(spec.heads(), spec.kvHeads());

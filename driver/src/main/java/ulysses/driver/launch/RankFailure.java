@@ -70,7 +70,7 @@ public record RankFailure(
         String who = rank < 0 ? "a rank" : "rank " + rank;
         String head = "%s on host %s failed in phase %s at step %d: %s".formatted(who, host, phase, step, reason);
         if (log.isEmpty()) {
-            return head + "\nit logged nothing";
+            return cause == Cause.REPORTED ? head : head + "\nit logged nothing";
         }
         return head
                 + "\nlast lines of its log:\n"

@@ -180,7 +180,7 @@ final class RankProcess implements AutoCloseable {
         }
     }
 
-    /** Ends the child if it still lives, and waits until it is gone. */
+    /** Ends the child if it still lives, and waits until it is gone and its last events are passed on. */
     @Override
     public void close() {
         boolean interrupted = false;
@@ -188,6 +188,7 @@ final class RankProcess implements AutoCloseable {
         while (true) {
             try {
                 process.waitFor();
+                outputReader.join(STACKS_MILLIS);
                 break;
             } catch (InterruptedException e) {
                 interrupted = true; // the child is dying; leaving before it is dead would free its GPU too early

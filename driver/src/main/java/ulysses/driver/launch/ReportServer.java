@@ -72,6 +72,11 @@ final class ReportServer implements AutoCloseable {
         }
     }
 
+    /** Whether a task is connected that has not said its last word. */
+    boolean hasConnections() {
+        return !connections.isEmpty();
+    }
+
     @Override
     public void close() {
         closeQuietly(server);

@@ -21,6 +21,7 @@ import ulysses.runtime.mesh.RankEvent;
 public final class RunAttempts {
     private static final Logger LOG = LoggerFactory.getLogger(RunAttempts.class);
     private static final Duration ZOMBIE_LIMIT = Duration.ofSeconds(60);
+    private static final Duration LAST_REPORTS = Duration.ofSeconds(2);
 
     private final JavaSparkContext spark;
     private final RankJob job;
@@ -106,6 +107,7 @@ public final class RunAttempts {
                 if (!spark.sc().isStopped() && !tasks.awaitEnd(ZOMBIE_LIMIT)) {
                     LOG.warn("some tasks of attempt {} still run after {} s", attempt, ZOMBIE_LIMIT.toSeconds());
                 }
+                progress.awaitLastReports(LAST_REPORTS);
                 return Optional.of(firstFailure(progress, tasks, watch, e));
             }
         } finally {
@@ -163,7 +165,7 @@ public final class RunAttempts {
     }
 
     private static String from(RunProgress progress) {
-        return progress.newestSaved().map(saved -> "step " + saved.step()).orElse("the beginning");
+        return progress.newestSaved().map(saved -> "step " + saved.step()).orElse("where the run began");
     }
 
     /** Spark's own check for slots waits 15 s between looks; this one notices a replaced executor at once. */

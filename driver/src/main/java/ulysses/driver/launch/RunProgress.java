@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import org.apache.spark.SparkConf;
 import org.jspecify.annotations.Nullable;
@@ -28,6 +29,9 @@ final class RunProgress implements AutoCloseable {
     private final Map<Integer, RankStatus> ranks = new TreeMap<>();
     private final Map<Integer, String> stacks = new TreeMap<>();
     private final List<RankFailure> failures = new ArrayList<>();
+    /** What ranks said of themselves, by task: their tasks may be ended as peers of a failed one before they can report it. */
+    private final Map<Integer, RankFailure> confessions = new TreeMap<>();
+
     private int attempt;
     private long beganNanos = System.nanoTime();
     private RankEvent.@Nullable Saved saved;
@@ -65,6 +69,7 @@ final class RunProgress implements AutoCloseable {
         ranks.clear();
         stacks.clear();
         failures.clear();
+        confessions.clear();
     }
 
     /** What was heard last of each task that has reported in this attempt, in order of tasks. */
@@ -74,7 +79,17 @@ final class RunProgress implements AutoCloseable {
 
     /** Failures of this attempt in order of arrival. */
     synchronized List<RankFailure> failures() {
-        return List.copyOf(failures);
+        List<RankFailure> all = new ArrayList<>(failures);
+        all.addAll(confessions.values());
+        return List.copyOf(all);
+    }
+
+    /** Waits until the tasks of an attempt that is over have said all they had to say, for {@code limit} at most. */
+    void awaitLastReports(Duration limit) throws InterruptedException {
+        long deadline = System.nanoTime() + limit.toNanos();
+        while (server != null && server.hasConnections() && System.nanoTime() < deadline) {
+            TimeUnit.MILLISECONDS.sleep(10);
+        }
     }
 
     /** The newest complete checkpoint that any attempt has reported. */
@@ -143,6 +158,7 @@ final class RunProgress implements AutoCloseable {
             listeners.forEach(listener -> tell(listener, happened.event()));
         } else if (report instanceof RankReport.Ended ended) {
             failures.add(ended.failure());
+            confessions.remove(from.partition());
         } else if (report instanceof RankReport.Stacks dump) {
             stacks.put(from.partition(), dump.text());
             notifyAll();
@@ -160,7 +176,23 @@ final class RunProgress implements AutoCloseable {
         if (event instanceof RankEvent.Saved newer) {
             saved = newer;
         }
+        if (event instanceof RankEvent.Failed failed
+                && FailureKind.named(failed.kind()) != FailureKind.INFRASTRUCTURE) {
+            confessions.put(before.partition(), confession(before, failed));
+        }
         return before.withPhase(before.phase(), before.step(), now);
+    }
+
+    private static RankFailure confession(RankStatus status, RankEvent.Failed failed) {
+        return new RankFailure(
+                failed.rank(),
+                status.host(),
+                status.phase(),
+                failed.step(),
+                FailureKind.named(failed.kind()),
+                RankFailure.Cause.REPORTED,
+                failed.message(),
+                List.of());
     }
 
     /** A listener's mistake must not end the run. */

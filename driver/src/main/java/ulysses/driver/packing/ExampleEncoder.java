@@ -13,6 +13,7 @@ import ulysses.driver.tokenizer.ChatEncoder.Turn;
 import ulysses.driver.tokenizer.ChatTemplate;
 import ulysses.driver.tokenizer.SpecialTokens;
 import ulysses.driver.tokenizer.Tokenizer;
+import ulysses.runtime.config.ConfigException;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.config.TuningConfig;
 import ulysses.runtime.data.PackedRow;
@@ -32,18 +33,17 @@ public final class ExampleEncoder implements Serializable {
     /**
      * An encoder for the rules of a run.
      *
-     * @throws IllegalArgumentException for an unknown template, a tokenizer that lacks its tokens, or rules that exclude each other
+     * @throws ConfigException for an unknown template, a tokenizer that lacks its tokens, or rules that exclude each other
      */
     public ExampleEncoder(EncodingRules rules, Tokenizer tokenizer) {
         ChatTemplate template = ChatTemplate.named(template(rules));
         if (rules.trainsOnPrompt() && template.efficientEos()) {
-            throw new IllegalArgumentException(
+            throw refused(
                     "train_on_prompt does not work with template %s; set train_on_prompt: false or use another template"
                             .formatted(template.name()));
         }
         if (rules.trainsOnPrompt() && rules.masksHistory()) {
-            throw new IllegalArgumentException(
-                    "train_on_prompt and mask_history exclude each other; set one of them to false");
+            throw refused("train_on_prompt and mask_history exclude each other; set one of them to false");
         }
         this.rules = rules;
         this.chat = new ChatEncoder(
@@ -52,6 +52,10 @@ public final class ExampleEncoder implements Serializable {
         this.textEnd = template.name().equals("llama3")
                 ? "<|end_of_text|>"
                 : specialTokens().eosToken();
+    }
+
+    private static ConfigException refused(String problem) {
+        return new ConfigException("the data settings", List.of(problem));
     }
 
     /** Pretraining needs no template; without one it takes the tokenizer's end token, as template empty does. */

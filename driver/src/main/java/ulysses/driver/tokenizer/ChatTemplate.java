@@ -15,6 +15,7 @@ import java.util.Set;
 import java.util.stream.StreamSupport;
 import org.jspecify.annotations.Nullable;
 import ulysses.driver.dataset.NearestName;
+import ulysses.runtime.config.ConfigException;
 
 /**
  * How messages become text around which special tokens stand: one entry of templates.yaml, which documents the components.
@@ -124,19 +125,23 @@ public record ChatTemplate(
     /**
      * The template of a name.
      *
-     * @throws IllegalArgumentException for an unknown name, with the nearest known one
+     * @throws ConfigException for an unknown name, with the nearest known one
      */
     public static ChatTemplate named(@Nullable String name) {
         if (name == null) {
-            throw new IllegalArgumentException(
+            throw refused(
                     "template is not set and the tokenizer's own chat template is not read; set template to one of "
                             + String.join(", ", names()));
         }
         ChatTemplate template = TEMPLATES.get(name);
         if (template == null) {
-            throw new IllegalArgumentException("template %s is not known; did you mean %s? Known are %s"
+            throw refused("template %s is not known; did you mean %s? Known are %s"
                     .formatted(name, NearestName.of(name, names()), String.join(", ", names())));
         }
         return template;
+    }
+
+    private static ConfigException refused(String problem) {
+        return new ConfigException("the data settings", List.of(problem));
     }
 }

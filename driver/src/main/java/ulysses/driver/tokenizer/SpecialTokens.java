@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import org.jspecify.annotations.Nullable;
+import ulysses.runtime.config.ConfigException;
 
 /** Begin, end and padding of a tokenizer after a template changed them, as LLaMA-Factory's {@code fix_special_tokens} does. */
 public final class SpecialTokens implements Serializable {
@@ -51,10 +52,12 @@ public final class SpecialTokens implements Serializable {
     private static int id(String token, ChatTemplate template, Tokenizer tokenizer) {
         return tokenizer
                 .id(token)
-                .orElseThrow(() -> new IllegalArgumentException(
-                        ("template %s needs the token %s, which the tokenizer in %s lacks; use the template of this model "
-                                        + "family, or template: default or empty")
-                                .formatted(template.name(), token, tokenizer.folder())));
+                .orElseThrow(() -> new ConfigException(
+                        "the data settings",
+                        List.of(
+                                ("template %s needs the token %s, which the tokenizer in %s lacks; use the template of this model "
+                                                + "family, or template: default or empty")
+                                        .formatted(template.name(), token, tokenizer.folder()))));
     }
 
     /** Begin of text, if the tokenizer has one. */

@@ -87,6 +87,10 @@ final class StandInRank {
                 number("laterSteps", 0); // steps of an attempt that resumes, for scripts whose first attempt has no end
         long last = me.attempt() > 1 && more > 0 ? first + more - 1 : number("steps", 5);
         for (long step = first; step <= last; step++) {
+            if (number("hangAt", -1) == step && number("rank", -1) == me.rank()) {
+                Thread.sleep(
+                        600_000); // before it says that the step begins, so that this rank is known to be the late one
+            }
             emit(new RankEvent.Phase(me.rank(), "step", step));
             System.err.println("step " + step + " begins");
             misbehave(step, step - first + 1);
@@ -126,7 +130,6 @@ final class StandInRank {
             case "exit" -> System.exit(9);
             case "kill" -> signal("KILL");
             case "crash" -> signal("SEGV");
-            case "hang" -> Thread.sleep(600_000);
             default -> throw new IllegalArgumentException("no such act: " + script);
         }
     }

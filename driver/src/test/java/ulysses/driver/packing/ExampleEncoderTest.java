@@ -31,6 +31,7 @@ import ulysses.driver.dataset.RecordedRows;
 import ulysses.driver.tokenizer.ChatEncoder;
 import ulysses.driver.tokenizer.Thinking;
 import ulysses.driver.tokenizer.Tokenizer;
+import ulysses.runtime.config.ConfigException;
 import ulysses.runtime.config.TuningConfig.Stage;
 import ulysses.runtime.data.DataException;
 
@@ -187,8 +188,8 @@ class ExampleEncoderTest {
     void refusesAnUnknownTemplateWithTheNearestName() {
         assertThatThrownBy(
                         () -> new ExampleEncoder(rules(Stage.SFT, "lama3"), ReferenceFiles.tokenizer("small-bpe-qwen")))
-                .isInstanceOf(IllegalArgumentException.class)
-                .hasMessage(
+                .isInstanceOf(ConfigException.class)
+                .hasMessageEndingWith(
                         "template lama3 is not known; did you mean llama3? Known are llama3, qwen, qwen3, qwen3_nothink, "
                                 + "chatml, mistral, default, empty");
     }
@@ -198,7 +199,7 @@ class ExampleEncoderTest {
         Tokenizer tokenizer = ReferenceFiles.tokenizer("small-bpe-qwen");
 
         assertThatThrownBy(() -> new ExampleEncoder(rules(Stage.SFT, null), tokenizer))
-                .isInstanceOf(IllegalArgumentException.class)
+                .isInstanceOf(ConfigException.class)
                 .hasMessageContaining("template is not set")
                 .hasMessageContaining("set template to one of llama3, qwen");
         Encoded text = new ExampleEncoder(rules(Stage.PT, null), tokenizer).encode(new Example.PlainText("Hi"));
@@ -213,7 +214,7 @@ class ExampleEncoderTest {
         Tokenizer tokenizer = Tokenizer.open(folder.toString(), new Configuration());
 
         assertThatThrownBy(() -> new ExampleEncoder(rules(Stage.SFT, "qwen"), tokenizer))
-                .isInstanceOf(IllegalArgumentException.class)
+                .isInstanceOf(ConfigException.class)
                 .hasMessageContaining("template qwen needs the token <|im_end|>, which the tokenizer in " + folder);
     }
 
@@ -258,7 +259,7 @@ class ExampleEncoderTest {
         EncodingRules both = new EncodingRules(Stage.SFT, "qwen", 64, false, true, true, false, options());
 
         assertThatThrownBy(() -> new ExampleEncoder(both, ReferenceFiles.tokenizer("small-bpe-qwen")))
-                .isInstanceOf(IllegalArgumentException.class)
+                .isInstanceOf(ConfigException.class)
                 .hasMessageContaining("train_on_prompt and mask_history exclude each other");
     }
 

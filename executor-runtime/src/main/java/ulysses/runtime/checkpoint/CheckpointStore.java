@@ -43,9 +43,13 @@ public final class CheckpointStore {
 
     /** Name of the folder that the ranks of one attempt write to: equal on all of them, different for every attempt of every run. */
     public static String attemptFolder(int attempt, String runId) {
+        return ATTEMPT + attempt + runSuffix(runId);
+    }
+
+    private static String runSuffix(String runId) {
         CRC32C hash = new CRC32C();
         hash.update(runId.getBytes(StandardCharsets.UTF_8));
-        return "%s%d-%08x".formatted(ATTEMPT, attempt, hash.getValue());
+        return "-%08x".formatted(hash.getValue());
     }
 
     /** The folder of the checkpoint of {@code step}. */
@@ -77,8 +81,21 @@ public final class CheckpointStore {
 
     /** The newest checkpoint that is complete and passes {@code check}; a damaged one is passed over with a warning. */
     public Newest newest(Checkpoint.Check check) {
+        return newest(completeSteps(), check);
+    }
+
+    /** The same among the checkpoints that attempts of the run {@code runId} wrote. */
+    public Newest newestOf(String runId, Checkpoint.Check check) {
+        String suffix = runSuffix(runId) + "\"";
+        List<Long> own = completeSteps().stream()
+                .filter(step -> folder(step).readText(CheckpointManifest.FILE).contains(suffix))
+                .toList();
+        return newest(own, check);
+    }
+
+    private Newest newest(List<Long> steps, Checkpoint.Check check) {
         List<String> warnings = new ArrayList<>();
-        for (long step : completeSteps()) {
+        for (long step : steps) {
             try {
                 return new Newest(Optional.of(Checkpoint.open(folder(step), check)), warnings);
             } catch (StorageException e) {

@@ -55,8 +55,8 @@ final class RunCheckpoints {
     }
 
     /**
-     * The checkpoint to continue from, the same on all ranks: the one that was asked for, else the newest that is complete. A later
-     * attempt of a run continues even when its first one was told to begin anew. What lies after it is removed.
+     * The checkpoint to continue from, the same on all ranks: the newest that an earlier attempt of this run wrote; else the one that
+     * was asked for; else, unless the run was told to begin anew, the newest that is complete. What lies after it is removed.
      *
      * @param warnings gets what was passed over, on rank 0
      */
@@ -70,19 +70,32 @@ final class RunCheckpoints {
     }
 
     private String choose(List<String> warnings) {
-        boolean firstAttempt = assignment.attempt() == 1;
-        @Nullable String wanted = output().resumeFromCheckpoint();
-        Optional<Checkpoint> found = Optional.empty();
-        if (firstAttempt && wanted != null && !wanted.equals(TrainingConfig.Output.NEVER_RESUME)) {
-            found = Optional.of(Checkpoint.open(Folder.at(wanted, hadoop), Checkpoint.Check.CHECKSUMS));
-        } else if (!firstAttempt || !output().startsAnew()) {
-            CheckpointStore.Newest newest = store.newest(Checkpoint.Check.CHECKSUMS);
-            warnings.addAll(newest.warnings());
-            found = newest.checkpoint();
+        Optional<Checkpoint> found = assignment.attempt() == 1
+                ? Optional.empty()
+                : passingOver(store.newestOf(assignment.runId(), Checkpoint.Check.CHECKSUMS), warnings);
+        if (found.isEmpty()) {
+            found = asTold(warnings);
         }
         store.discardAfter(found.map(checkpoint -> checkpoint.state().step()).orElse(0L));
         store.collectOrphans();
         return found.map(Checkpoint::path).orElse("");
+    }
+
+    private Optional<Checkpoint> asTold(List<String> warnings) {
+        @Nullable String wanted = output().resumeFromCheckpoint();
+        if (wanted != null && !wanted.equals(TrainingConfig.Output.NEVER_RESUME)) {
+            return Optional.of(Checkpoint.open(Folder.at(wanted, hadoop), Checkpoint.Check.CHECKSUMS));
+        }
+        return output().startsAnew()
+                ? Optional.empty()
+                : passingOver(store.newest(Checkpoint.Check.CHECKSUMS), warnings);
+    }
+
+    private static Optional<Checkpoint> passingOver(CheckpointStore.Newest newest, List<String> warnings) {
+        newest.warnings().stream()
+                .filter(warning -> !warnings.contains(warning))
+                .forEach(warnings::add);
+        return newest.checkpoint();
     }
 
     /** Reads {@code checkpoint} into {@code state}; refuses one that was trained on other rows than {@code rowsFingerprint}'s. */

@@ -200,10 +200,8 @@ public final class TrainerLog {
         writeResults("train_results.json", results);
     }
 
-    /** Notes the evaluation at the end and writes its results. */
+    /** Writes the results of the evaluation at the end; as in LLaMA-Factory it is in no log, which ends with the training. */
     public void finalEvaluation(Evaluation evaluation) {
-        evaluated(evaluation);
-        save();
         ObjectNode results = evaluationEntry(evaluation);
         if (run.perplexity()) {
             results.put("perplexity", Math.exp(evaluation.loss()));

@@ -82,8 +82,12 @@ final class CheckpointRun {
     }
 
     static Checkpoint save(Folder root, ModelDirectory model, int attempt, long step, int ranks) {
+        return save(root, model, RUN, attempt, step, ranks);
+    }
+
+    static Checkpoint save(Folder root, ModelDirectory model, String run, int attempt, long step, int ranks) {
         CheckpointWriter writer =
-                new CheckpointWriter(new CheckpointStore(root), attempt, RUN, new RankMesh(ranks, ranks));
+                new CheckpointWriter(new CheckpointStore(root), attempt, run, new RankMesh(ranks, ranks));
         List<WrittenFile> files = new ArrayList<>();
         for (int rank = ranks - 1; rank >= 0; rank--) {
             files.addAll(writeRank(writer, model, step, rank, ranks));

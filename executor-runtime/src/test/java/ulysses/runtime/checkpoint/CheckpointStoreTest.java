@@ -99,6 +99,19 @@ final class CheckpointStoreTest {
     }
 
     @Test
+    void laterAttemptsFindWhatTheirOwnRunWrote() {
+        CheckpointRun.save(root, model, "another", 2, 30, 1);
+        CheckpointRun.save(root, model, "mine", 1, 10, 1);
+        CheckpointRun.save(root, model, "mine", 2, 20, 1);
+
+        assertThat(store.newestOf("mine", Check.CHECKSUMS)
+                        .checkpoint()
+                        .map(found -> found.state().step()))
+                .hasValue(20L);
+        assertThat(store.newestOf("new", Check.CHECKSUMS).checkpoint()).isEmpty();
+    }
+
+    @Test
     void theNewestByNumberIsTaken() {
         CheckpointRun.save(root, model, 1, 9, 1);
         CheckpointRun.save(root, model, 1, 10, 1);

@@ -1,0 +1,163 @@
+package ulysses.job;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.ExtendWith;
+import org.junit.jupiter.api.io.TempDir;
+
+/** One YAML in, a trained model out: what {@code conf/quickstart.yaml} does, in small. */
+@ExtendWith(SharedCluster.class)
+class EndToEndTest {
+
+    @TempDir
+    private static Path folder;
+
+    private static JobRun run = new JobRun(-1, "", "");
+    private static Results results = new Results(Path.of(""));
+
+    @BeforeAll
+    static void train() {
+        run = JobRun.of(arguments("model_name_or_path=" + quickstart("model"), "train_from_scratch=true"))
+                .succeeded();
+        results = new Results(folder.resolve("out"));
+    }
+
+    @Test
+    void saysWhatWasMadeAndWhere() {
+        assertThat(run.out())
+                .contains("prepared rows: ")
+                .contains("done: 14 steps")
+                .contains("model:       " + folder.resolve("out"))
+                .contains("next: ");
+        assertThat(run.err()).isEmpty();
+    }
+
+    @Test
+    void lossFalls() {
+        double[] losses = results.series("loss");
+
+        assertThat(losses).hasSize(14);
+        assertThat(losses[13]).isLessThan(losses[0] - 0.5);
+    }
+
+    @Test
+    void logsAndResultsHaveTheFieldsOfLlamaFactory() {
+        Results recorded = new Results(Path.of("src/test/resources/recorded/sft-full"));
+
+        assertThat(Results.keys(results.json("trainer_state.json")))
+                .containsAll(Results.keys(recorded.json("trainer_state.json")));
+        assertThat(Results.keys(results.steps().get(0)))
+                .isEqualTo(Results.keys(recorded.steps().get(0)));
+        assertThat(Results.keys(results.summary())).containsAll(Results.keys(recorded.summary()));
+        assertThat(Results.keys(results.json("train_results.json")))
+                .containsAll(Results.keys(recorded.json("all_results.json")));
+        assertThat(Results.keys(results.json("all_results.json")))
+                .containsAll(Results.keys(results.json("train_results.json")))
+                .containsAll(Results.keys(results.json("eval_results.json")))
+                .contains("eval_loss", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second");
+        List<JsonNode> lines = results.lines("trainer_log.jsonl");
+        List<JsonNode> recordedLines = recorded.lines("trainer_log.jsonl");
+        assertThat(lines).hasSize(14 + 2 + 1); // steps, evaluations, the end
+        assertThat(Results.keys(lines.get(0))).containsAll(Results.keys(recordedLines.get(0)));
+        assertThat(Results.keys(lines.get(16))).containsAll(Results.keys(recordedLines.get(16)));
+        assertThat(lines.get(7).has("eval_loss")).isTrue();
+    }
+
+    @Test
+    void everyCheckpointIsCompleteAndAModelFolder() {
+        for (int step : new int[] {10, 14}) {
+            Path checkpoint = folder.resolve("out/checkpoint-" + step);
+            assertThat(checkpoint.resolve("MANIFEST.json")).exists();
+            assertThat(checkpoint.resolve("config.json")).exists();
+            assertThat(checkpoint.resolve("tokenizer.json")).exists();
+            assertThat(checkpoint.resolve("model.safetensors.index.json")).exists();
+            assertThat(new Results(checkpoint)
+                            .json("trainer_state.json")
+                            .path("global_step")
+                            .intValue())
+                    .isEqualTo(step);
+        }
+        assertThat(folder.resolve("out/checkpoint-5")).doesNotExist(); // save_total_limit: 2
+    }
+
+    @Test
+    void theExportIsTheTrainedModel() {
+        double loss = results.json("eval_results.json").path("eval_loss").doubleValue();
+
+        for (String model : List.of("out", "out/checkpoint-14")) {
+            Path again = folder.resolve("again-" + model.replace('/', '-'));
+            JobRun.of(arguments(
+                            "model_name_or_path=" + folder.resolve(model),
+                            "output_dir=" + again,
+                            "learning_rate=1e-30",
+                            "max_steps=1",
+                            "eval_strategy=no"))
+                    .succeeded();
+
+            assertThat(new Results(again)
+                            .json("eval_results.json")
+                            .path("eval_loss")
+                            .doubleValue())
+                    .as(model)
+                    .isCloseTo(loss, within(1e-6));
+        }
+        assertThat(folder.resolve("out/tokenizer.json"))
+                .hasSameBinaryContentAs(quickstart("model").resolve("tokenizer.json"));
+    }
+
+    @Test
+    void theSameCommandAgainFindsRowsAndModelAndTrainsNothing() throws Exception {
+        byte[] before = Files.readAllBytes(folder.resolve("out/model.safetensors"));
+
+        JobRun again = JobRun.of(arguments("model_name_or_path=" + quickstart("model"), "train_from_scratch=true"))
+                .succeeded();
+
+        assertThat(again.out()).contains("found prepared rows: ").contains("done: nothing was left to train");
+        assertThat(Files.readAllBytes(folder.resolve("out/model.safetensors"))).isEqualTo(before);
+        assertThat(results.steps()).hasSize(14);
+    }
+
+    private static Path quickstart(String name) {
+        return Resources.QUICKSTART.resolve(name).toAbsolutePath().normalize();
+    }
+
+    private static String[] arguments(String... more) {
+        List<String> arguments = new ArrayList<>(List.of(
+                "train",
+                Resources.yaml(folder.resolve("small.yaml"), """
+                        stage: sft
+                        do_train: true
+                        do_eval: true
+                        finetuning_type: full
+                        template: llama3
+                        dataset: identity,alpaca_en_demo
+                        max_samples: 30
+                        val_size: 0.1
+                        cutoff_len: 256
+                        sequence_parallel_size: 2
+                        num_ranks: 2
+                        per_device_train_batch_size: 2
+                        per_device_eval_batch_size: 2
+                        gradient_accumulation_steps: 2
+                        num_train_epochs: 1.0
+                        learning_rate: 5.0e-3
+                        logging_steps: 1
+                        save_steps: 5
+                        save_total_limit: 2
+                        eval_strategy: steps
+                        eval_steps: 7
+                        """),
+                "dataset_dir=" + quickstart("data"),
+                "output_dir=" + folder.resolve("out")));
+        arguments.addAll(List.of(more));
+        return arguments.toArray(String[]::new);
+    }
+}

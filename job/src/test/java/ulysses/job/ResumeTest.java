@@ -1,0 +1,207 @@
+package ulysses.job;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Comparator;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.ExtendWith;
+import org.junit.jupiter.api.io.TempDir;
+
+/**
+ * A run that was interrupted ends with the weights and the log of one that was not, bit for bit, whatever was killed or damaged: two
+ * sequence-parallel ranks, 24 steps over two epochs of shuffled rows, a checkpoint every fourth step.
+ */
+@ExtendWith(SharedCluster.class)
+class ResumeTest {
+    private static final int STEPS = 24;
+
+    @TempDir
+    private static Path shared;
+
+    /** The run that nothing happened to. */
+    private static Path undisturbed = Path.of("");
+
+    @TempDir
+    private Path folder;
+
+    @BeforeAll
+    static void trainUndisturbed() {
+        undisturbed = shared.resolve("undisturbed");
+        JobRun run = JobRun.of(arguments(shared, undisturbed)).succeeded();
+        assertThat(run.out()).contains("done: 24 steps").contains("1 attempt(s)");
+    }
+
+    @Test
+    void goesOnByItselfAfterARankWasKilled() throws Exception {
+        Path output = folder.resolve("out");
+        CompletableFuture<JobRun> running = CompletableFuture.supplyAsync(() -> JobRun.of(arguments(folder, output)));
+        awaitStepAfterCheckpoint(output);
+
+        ProcessHandle rank = ranks(ProcessHandle.current().descendants()).get(0);
+        assertThat(rank.destroyForcibly()).isTrue();
+        JobRun run = running.get().succeeded();
+
+        assertThat(run.out()).contains("2 attempt(s)");
+        expectSameAsUndisturbed(output);
+    }
+
+    @Test
+    void leavesNothingBehindAndGoesOnAfterTheDriverWasKilled() throws Exception {
+        Path output = folder.resolve("out");
+        List<ProcessHandle> started;
+        try (JobProcess job = JobProcess.start(folder, List.of(), List.of(arguments(folder, output)))) {
+            awaitStepAfterCheckpoint(output);
+            started = job.descendants();
+            job.kill();
+        }
+        assertThat(ranks(started.stream())).hasSize(2);
+        assertThat(started).hasSizeGreaterThanOrEqualTo(4); // an executor for each rank
+        Await.that(
+                "the end of all processes",
+                Duration.ofSeconds(20),
+                () -> started.stream().noneMatch(ResumeTest::isRunning));
+        assertThat(output.resolve("model.safetensors")).doesNotExist();
+
+        JobRun again = JobRun.of(arguments(folder, output)).succeeded();
+
+        assertThat(again.out()).contains("found prepared rows").contains("1 attempt(s)");
+        expectSameAsUndisturbed(output);
+    }
+
+    @Test
+    void takesTheCheckpointBeforeADamagedOne() throws IOException {
+        Path output = folder.resolve("out");
+        Resources.copy(undisturbed, output);
+        for (int step : new int[] {16, 20, 24}) {
+            delete(output.resolve("checkpoint-" + step));
+        }
+        Files.delete(output.resolve("model.safetensors"));
+        flipOneByte(output.resolve("checkpoint-12"), "optimizer-rank00001");
+
+        JobRun run = JobRun.of(arguments(shared, output)).succeeded();
+
+        assertThat(run.out())
+                .containsPattern("checkpoint-12 is passed over: checkpoint file .*optimizer-rank00001.* is damaged: its"
+                        + " checksum does not match; use the checkpoint before it");
+        assertThat(new Results(output).lines("trainer_log.jsonl")).hasSize(STEPS + 1);
+        expectSameAsUndisturbed(output);
+    }
+
+    @Test
+    void refusesToGoOnFromADamagedCheckpointThatWasAskedFor() throws IOException {
+        Path output = folder.resolve("out");
+        Path checkpoint = folder.resolve("checkpoint-8");
+        Resources.copy(undisturbed.resolve("checkpoint-8"), checkpoint);
+        flipOneByte(checkpoint, "model-rank00000");
+
+        JobRun run = JobRun.of(arguments(shared, output, "resume_from_checkpoint=" + checkpoint));
+
+        assertThat(run.code()).isEqualTo(6);
+        assertThat(run.err())
+                .containsPattern("checkpoint file .*model-rank00000.* is damaged: its checksum does not match; use the"
+                        + " checkpoint before it");
+        assertThat(output.resolve("model.safetensors")).doesNotExist();
+    }
+
+    private static void expectSameAsUndisturbed(Path output) throws IOException {
+        assertThat(Files.mismatch(output.resolve("model.safetensors"), undisturbed.resolve("model.safetensors")))
+                .as("first different byte of the weights")
+                .isEqualTo(-1);
+        Results ours = new Results(output);
+        Results theirs = new Results(undisturbed);
+        assertThat(ours.steps()).hasSize(STEPS).isEqualTo(theirs.steps());
+        assertThat(ours.lines("trainer_log.jsonl").stream()
+                        .map(line -> line.path("current_steps").intValue()))
+                .isEqualTo(theirs.lines("trainer_log.jsonl").stream()
+                        .map(line -> line.path("current_steps").intValue())
+                        .toList());
+        assertThat(ours.summary().path("train_loss")).isEqualTo(theirs.summary().path("train_loss"));
+        assertThat(output.resolve("checkpoint-24").resolve("MANIFEST.json")).exists();
+    }
+
+    /** Some step after the sixth, with a checkpoint at the fourth: far enough, and not at the end. */
+    private static void awaitStepAfterCheckpoint(Path output) throws InterruptedException {
+        Await.that("step 6", Duration.ofMinutes(2), () -> {
+            try (Stream<String> lines = Files.lines(output.resolve("trainer_log.jsonl"))) {
+                return lines.count() >= 6;
+            } catch (IOException | UncheckedIOException e) {
+                return false; // not there yet
+            }
+        });
+        assertThat(output.resolve("checkpoint-4").resolve("MANIFEST.json")).exists();
+        assertThat(output.resolve("model.safetensors")).doesNotExist();
+    }
+
+    private static List<ProcessHandle> ranks(Stream<ProcessHandle> processes) {
+        return processes
+                .filter(process -> process.info()
+                        .commandLine()
+                        .filter(line -> line.contains("ulysses.runtime.training.RankMain"))
+                        .isPresent())
+                .toList();
+    }
+
+    /** A process that ended but that nobody asked about has no command line any more. */
+    private static boolean isRunning(ProcessHandle process) {
+        return process.isAlive() && process.info().command().isPresent();
+    }
+
+    private static void flipOneByte(Path checkpoint, String name) throws IOException {
+        try (Stream<Path> files = Files.walk(checkpoint)) {
+            Path file = files.filter(candidate -> candidate.toString().contains(name))
+                    .findFirst()
+                    .orElseThrow();
+            byte[] bytes = Files.readAllBytes(file);
+            bytes[bytes.length / 2] ^= 1;
+            Files.write(file, bytes);
+        }
+    }
+
+    private static void delete(Path folder) throws IOException {
+        try (Stream<Path> found = Files.walk(folder)) {
+            for (Path path : found.sorted(Comparator.reverseOrder()).toList()) {
+                Files.delete(path);
+            }
+        }
+    }
+
+    private static String[] arguments(Path folder, Path output, String... more) {
+        Path quickstart = Resources.QUICKSTART.toAbsolutePath().normalize();
+        List<String> arguments = List.of(
+                "train",
+                Resources.yaml(folder.resolve("resume.yaml"), """
+                        stage: sft
+                        do_train: true
+                        finetuning_type: full
+                        train_from_scratch: true
+                        template: llama3
+                        dataset: identity
+                        max_samples: 48
+                        cutoff_len: 256
+                        sequence_parallel_size: 2
+                        num_ranks: 2
+                        per_device_train_batch_size: 1
+                        gradient_accumulation_steps: 4
+                        num_train_epochs: 2.0
+                        learning_rate: 2.0e-3
+                        lr_scheduler_type: cosine
+                        warmup_ratio: 0.1
+                        weight_decay: 0.01
+                        logging_steps: 1
+                        save_steps: 4
+                        """),
+                "model_name_or_path=" + quickstart.resolve("model"),
+                "dataset_dir=" + quickstart.resolve("data"),
+                "output_dir=" + output);
+        return Stream.concat(arguments.stream(), Stream.of(more)).toArray(String[]::new);
+    }
+}
