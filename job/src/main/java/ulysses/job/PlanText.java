@@ -169,9 +169,7 @@ final class PlanText {
         print("  parameters, gradients and optimizer states are whole on every rank (no ZeRO, no offload yet)");
         print(
                 "  parts of a step follow each other; work bound by memory inside layers is in the shares of hardware.yaml");
-        print(
-                "  device figures are those of hardware.yaml, which says what was measured; %.0f %% of the memory can be used"
-                        .formatted(100 * RunPlan.USABLE));
+        print("  device figures are those of hardware.yaml, which says what was measured");
         print("  %s ranks share this machine's cores and memory evenly".formatted(HardwareProfile.CPU));
     }
 

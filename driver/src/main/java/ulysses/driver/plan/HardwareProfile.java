@@ -5,6 +5,7 @@ import com.fasterxml.jackson.core.type.TypeReference;
 import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -17,6 +18,7 @@ import ulysses.runtime.config.ConfigException;
  *
  * @param name of the entry
  * @param memoryGib total memory in GiB; 0 where it is the machine's, see {@link #shareOf}
+ * @param usableShare of the memory that can be counted on; the rest is for what an allocator can't use again
  * @param reservedGib taken before the first tensor, in GiB
  * @param peakTflops peak of matrix products in 10^12 operations a second
  * @param matmulShare of the peak that matrix products reach
@@ -30,6 +32,7 @@ import ulysses.runtime.config.ConfigException;
 public record HardwareProfile(
         String name,
         @JsonProperty("memory_gib") double memoryGib,
+        @JsonProperty("usable_share") double usableShare,
         @JsonProperty("reserved_gib") double reservedGib,
         @JsonProperty("peak_tflops") double peakTflops,
         @JsonProperty("matmul_share") double matmulShare,
@@ -58,7 +61,7 @@ public record HardwareProfile(
                 && linkGbPerS > 0
                 && networkGbPerS > 0
                 && devicesPerHost > 0;
-        boolean shares = isShare(matmulShare) && isShare(attentionShare) && isShare(linkShare);
+        boolean shares = isShare(usableShare) && isShare(matmulShare) && isShare(attentionShare) && isShare(linkShare);
         if (!complete || !shares) {
             throw new IllegalArgumentException(
                     "a figure is missing, 0 or below, or a share is not above 0 and at most 1");
@@ -75,7 +78,7 @@ public record HardwareProfile(
             if (file == null) {
                 throw new ConfigException(FILE, List.of("there is none on the class path; put the folder conf on it"));
             }
-            return parse(new String(file.readAllBytes(), java.nio.charset.StandardCharsets.UTF_8));
+            return parse(new String(file.readAllBytes(), StandardCharsets.UTF_8));
         } catch (IOException e) {
             throw new ConfigException(FILE, List.of("it can't be read: " + e.getMessage()));
         }
@@ -105,6 +108,7 @@ public record HardwareProfile(
         return new HardwareProfile(
                 newName,
                 memory,
+                usableShare,
                 reservedGib,
                 peak,
                 matmulShare,
@@ -134,6 +138,11 @@ public record HardwareProfile(
     /** Total memory in bytes. */
     public long memoryBytes() {
         return Math.round(memoryGib * GIB);
+    }
+
+    /** Bytes that can be counted on. */
+    public long usableBytes() {
+        return (long) (memoryBytes() * usableShare);
     }
 
     /** Bytes taken before the first tensor. */

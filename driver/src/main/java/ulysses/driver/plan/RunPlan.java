@@ -22,9 +22,6 @@ public record RunPlan(
         StepCommunication communication,
         StepTimeEstimate time) {
 
-    /** Share of the memory that is counted on; the rest is for what an allocator can't use again. Chosen, not measured. */
-    public static final double USABLE = 0.95;
-
     /** Lengths are tried in steps of this many tokens a rank. */
     private static final int LENGTH_STEP = 64;
 
@@ -40,18 +37,13 @@ public record RunPlan(
                 StepTimeEstimate.of(shape, hardware));
     }
 
-    /** Bytes that may be used. */
-    public long usable() {
-        return (long) (hardware.memoryBytes() * USABLE);
-    }
-
     /** Whether a rank's peak is within what may be used. */
     public boolean fits() {
         return fits(shape);
     }
 
     private boolean fits(RunShape other) {
-        return MemoryEstimate.of(other, hardware).peak() <= usable();
+        return MemoryEstimate.of(other, hardware).peak() <= hardware.usableBytes();
     }
 
     /** Why the device can't run this at all, whatever its memory. */
@@ -148,7 +140,7 @@ public record RunPlan(
                 Locale.ROOT,
                 "does not fit: %.2f GiB, and %.2f of %.2f GiB are counted on; %s",
                 memory.peak() / gib,
-                usable() / gib,
+                hardware.usableBytes() / gib,
                 hardware.memoryGib(),
                 advice);
     }

@@ -48,8 +48,11 @@ class RunPlanTest {
         int longest = plan.longestRow().orElseThrow();
 
         assertThat(longest).isEqualTo(2944).isEqualTo(3000 / 64 * 64);
-        assertThat(on(SHAPE.withRowTokens(longest), plan.usable()).fits()).isTrue();
-        assertThat(peak(SHAPE.withRowTokens(longest + 64))).isGreaterThan(plan.usable());
+        assertThat(on(SHAPE.withRowTokens(longest), plan.hardware().usableBytes())
+                        .fits())
+                .isTrue();
+        assertThat(peak(SHAPE.withRowTokens(longest + 64)))
+                .isGreaterThan(plan.hardware().usableBytes());
     }
 
     @Test
@@ -95,6 +98,6 @@ class RunPlanTest {
 
     /** On a device where {@code usable} bytes are counted on. */
     private static RunPlan on(RunShape shape, long usable) {
-        return RunPlan.of(shape, SmallRun.device("cpu", (usable + 1) / RunPlan.USABLE));
+        return RunPlan.of(shape, SmallRun.device("cpu", (usable + 1) / 0.95));
     }
 }
