@@ -35,6 +35,11 @@ class ConfigFileTest {
     @TempDir
     Path folder;
 
+    /** Relative paths become those of the working directory, since ranks have others. */
+    private static String here(String path) {
+        return Path.of(path).toAbsolutePath().toString();
+    }
+
     @Test
     void defaultsAreThoseOfLlamaFactory() {
         TrainingConfig config = load(SMALLEST).config();
@@ -45,7 +50,7 @@ class ConfigFileTest {
         assertThat(config.model())
                 .isEqualTo(new TrainingConfig.Model("model", false, ComputeType.FLOAT32, null, "auto", true));
         assertThat(config.data().cutoffLength()).isEqualTo(2048);
-        assertThat(config.data().datasetDir()).isEqualTo("data");
+        assertThat(config.data().datasetDir()).isEqualTo(here("data"));
         assertThat(config.data().enableThinking()).isTrue();
         assertThat(config.data().packing()).isEqualTo(Packing.NONE);
         assertThat(config.data().preprocessingBatchSize()).isEqualTo(1000);
@@ -54,7 +59,7 @@ class ConfigFileTest {
         assertThat(config.parallel()).isEqualTo(new ParallelConfig(0, 1, Device.CPU, 1800, 600, 3, 1800));
         assertThat(config.output())
                 .isEqualTo(new TrainingConfig.Output(
-                        "out", false, 500, SaveStrategy.STEPS, 500, 0, false, null, null, false, 5_000_000_000L));
+                        here("out"), false, 500, SaveStrategy.STEPS, 500, 0, false, null, null, false, 5_000_000_000L));
     }
 
     @Test
@@ -212,7 +217,7 @@ class ConfigFileTest {
                         .config()
                         .output()
                         .resumeFromCheckpoint())
-                .isEqualTo("out/checkpoint-5");
+                .isEqualTo(here("out/checkpoint-5"));
         assertThat(load(SMALLEST + "resume_from_checkpoint: false")
                         .config()
                         .output()
@@ -313,7 +318,7 @@ class ConfigFileTest {
 
         Loaded loaded = ConfigFile.load(Sources.ofFile(file.toUri().toString()), new Configuration(false));
 
-        assertThat(loaded.config().output().outputDir()).isEqualTo("out");
+        assertThat(loaded.config().output().outputDir()).isEqualTo(here("out"));
     }
 
     @Test

@@ -92,8 +92,8 @@ class TrainingConfigTest {
 
     @Test
     void fingerprintIsTheSameInEveryProcess() {
-        assertThat(load("").dataFingerprint())
-                .isEqualTo("8c43dd9b0f8cc379180e7d3d59e2a2bd8bb8cb21bcd4e0f937c701634b185df4");
+        assertThat(load("dataset_dir: /data").dataFingerprint())
+                .isEqualTo("fab3cc0b56471134a6ea5fbdab9a1fa9d1e62a873621ac9348a6f59cdefe01b5");
     }
 
     private TrainingConfig load(String more) {
