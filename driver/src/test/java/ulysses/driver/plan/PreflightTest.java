@@ -175,6 +175,15 @@ class PreflightTest {
     }
 
     @Test
+    void aGroupMayHaveAsManyRanksAsHeads() throws InterruptedException {
+        assertThat(preflight(parallel(4, 4, Device.CPU), slots(4))
+                        .heads(4, 4)
+                        .check()
+                        .notes())
+                .noneMatch(note -> note.contains("heads"));
+    }
+
+    @Test
     void refusesToReplaceAFinishedRunUnasked() throws Exception {
         Files.createFile(output.resolve("model.safetensors"));
 
