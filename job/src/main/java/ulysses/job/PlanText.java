@@ -130,18 +130,25 @@ final class PlanText {
     private void time(RunPlan plan) {
         StepTimeEstimate time = plan.time();
         print("");
-        print("time of a step on %s, seconds".formatted(plan.hardware().name()));
+        print("time of a step on %s".formatted(plan.hardware().name()));
         part("matrix products", time.matmul(), time);
         part("attention", time.attention(), time);
         part("all-to-all", time.allToAll(), time);
         part("all-reduce", time.gradients(), time);
         part("optimizer", time.optimizer(), time);
         print(String.format(
-                Locale.ROOT, "  = %-16s %10.3f  %,.0f tokens/s", "step", time.total(), time.tokensPerSecond()));
+                Locale.ROOT, "  = %-16s %10s  %,.0f tokens/s", "step", time(time.total()), time.tokensPerSecond()));
+    }
+
+    private static String time(double seconds) {
+        return seconds < 1
+                ? String.format(Locale.ROOT, "%.2f ms", seconds * 1e3)
+                : String.format(Locale.ROOT, "%,.2f s", seconds);
     }
 
     private void part(String name, double seconds, StepTimeEstimate time) {
-        print(String.format(Locale.ROOT, "    %-16s %10.3f  %3.0f %%", name, seconds, 100 * seconds / time.total()));
+        print(String.format(
+                Locale.ROOT, "    %-16s %10s  %3.0f %%", name, time(seconds), 100 * seconds / time.total()));
     }
 
     /** One line for each. */
@@ -152,8 +159,8 @@ final class PlanText {
             String step = plan.refusal().isEmpty() && plan.fits()
                     ? String.format(
                             Locale.ROOT,
-                            "; %.3f s a step, %,.0f tokens/s",
-                            plan.time().total(),
+                            "; %s a step, %,.0f tokens/s",
+                            time(plan.time().total()),
                             plan.time().tokensPerSecond())
                     : "";
             print("  %-8s %s%s".formatted(plan.hardware().name(), plan.refusal().orElseGet(plan::verdict), step));

@@ -75,6 +75,20 @@ class InspectCommandTest {
     }
 
     @Test
+    void showsWhatAnotherProgramSaved() throws IOException {
+        Path rows = prepare("f", row("Hi", " there"));
+        Files.delete(rows.resolve("MANIFEST.json"));
+
+        Result result = TinyRun.run("inspect", temporary.resolve("prepared").toString(), "--tokenizer", MODEL);
+
+        assertThat(result.err()).isEmpty();
+        assertThat(result.out())
+                .startsWith(rows + ": 1 rows")
+                .contains("written by another program (datasets.save_to_disk): no manifest, longest row ")
+                .contains("Hi⟦ there⟧");
+    }
+
+    @Test
     void withoutTokenizerIdsAreShown() throws IOException {
         Path rows = prepare("f", new PackedRow(new int[] {5, 6, 7, 0}, new int[] {5, NO, 7, NO}, new int[] {3}));
 

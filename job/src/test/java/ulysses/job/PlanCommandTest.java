@@ -61,7 +61,7 @@ class PlanCommandTest {
                 .contains("memory of a rank on a100-40")
                 .contains("    master weights ")
                 .contains("  fits: ")
-                .containsPattern("\n  h200     fits: .* GiB \\(\\d+ %\\); .* s a step, .* tokens/s\n")
+                .containsPattern("\n  h200     fits: .* GiB \\(\\d+ %\\); .* m?s a step, .* tokens/s\n")
                 .contains("\n  cpu      fits: ");
     }
 
