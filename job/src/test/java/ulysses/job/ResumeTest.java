@@ -1,6 +1,7 @@
 package ulysses.job;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -55,6 +56,29 @@ class ResumeTest {
     }
 
     @Test
+    void givesUpAfterMaxAttemptsAndTellsWhoWhereAndWhy() throws Exception {
+        Path output = folder.resolve("out");
+        CompletableFuture<JobRun> running =
+                CompletableFuture.supplyAsync(() -> JobRun.of(arguments(folder, output, "max_attempts=1")));
+        awaitStepAfterCheckpoint(output);
+
+        ProcessHandle rank = ranks(ProcessHandle.current().descendants()).get(1);
+        assertThat(rank.destroyForcibly()).isTrue();
+        JobRun run = running.get();
+
+        assertThat(run.code()).isEqualTo(5);
+        assertThat(run.err())
+                .containsPattern(
+                        "error: attempt 1: rank [01] on host 127.0.0.1 failed in phase \\w+ at step \\d+: the process"
+                                + " was ended by signal 9")
+                .contains("last lines of its log:")
+                .contains(
+                        "giving up: 1 attempts without a new checkpoint (max_attempts 1); the same command goes on from"
+                                + " the newest one");
+        assertThat(output.resolve("model.safetensors")).doesNotExist();
+    }
+
+    @Test
     void leavesNothingBehindAndGoesOnAfterTheDriverWasKilled() throws Exception {
         Path output = folder.resolve("out");
         List<ProcessHandle> started;
@@ -78,13 +102,27 @@ class ResumeTest {
     }
 
     @Test
+    void anotherNumberOfRanksGoesOnWhereTheseStopped() throws IOException {
+        Path output = folder.resolve("out");
+        copyUndisturbedUpTo(12, output);
+
+        JobRun.of(arguments(shared, output, "num_ranks=1", "sequence_parallel_size=1"))
+                .succeeded();
+
+        Results ours = new Results(output);
+        Results theirs = new Results(undisturbed);
+        double[] losses = ours.series("loss");
+        assertThat(losses).hasSize(STEPS).containsExactly(theirs.series("loss"), within(1e-5));
+        double weights =
+                ours.weights().deviation(theirs.weights(), Weights.ofCheckpoint(output.resolve("checkpoint-12")));
+        Measured.note("12 of 24 steps on another number of ranks: weights %.1e of their way".formatted(weights));
+        assertThat(weights).isPositive().isLessThan(1e-3);
+    }
+
+    @Test
     void takesTheCheckpointBeforeADamagedOne() throws IOException {
         Path output = folder.resolve("out");
-        Resources.copy(undisturbed, output);
-        for (int step : new int[] {16, 20, 24}) {
-            delete(output.resolve("checkpoint-" + step));
-        }
-        Files.delete(output.resolve("model.safetensors"));
+        copyUndisturbedUpTo(12, output);
         flipOneByte(output.resolve("checkpoint-12"), "optimizer-rank00001");
 
         JobRun run = JobRun.of(arguments(shared, output)).succeeded();
@@ -164,6 +202,15 @@ class ResumeTest {
             bytes[bytes.length / 2] ^= 1;
             Files.write(file, bytes);
         }
+    }
+
+    /** The undisturbed run as it was when the checkpoint of {@code last} was its newest. */
+    private static void copyUndisturbedUpTo(int last, Path output) throws IOException {
+        Resources.copy(undisturbed, output);
+        for (int step = last + 4; step <= STEPS; step += 4) {
+            delete(output.resolve("checkpoint-" + step));
+        }
+        Files.delete(output.resolve("model.safetensors"));
     }
 
     private static void delete(Path folder) throws IOException {

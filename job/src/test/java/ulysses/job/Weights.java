@@ -1,5 +1,6 @@
 package ulysses.job;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
@@ -15,6 +16,16 @@ record Weights(Map<String, float[]> tensors) {
     /** Reads {@code model.safetensors} of a model folder. */
     static Weights of(Path folder) {
         return read(folder, "model.safetensors");
+    }
+
+    /** Reads a checkpoint, whose weights lie in several files. */
+    static Weights ofCheckpoint(Path folder) {
+        Map<String, float[]> tensors = new TreeMap<>();
+        for (JsonNode file :
+                new Results(folder).json("model.safetensors.index.json").path("weight_map")) {
+            tensors.putAll(read(folder, file.textValue()).tensors());
+        }
+        return new Weights(tensors);
     }
 
     static Weights read(Path folder, String file) {

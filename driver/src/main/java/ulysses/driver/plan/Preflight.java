@@ -7,8 +7,6 @@ import java.util.function.IntSupplier;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.SparkConf;
 import org.apache.spark.api.java.JavaSparkContext;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 import ulysses.driver.launch.BarrierLaunch;
 import ulysses.runtime.config.ConfigException;
 import ulysses.runtime.config.ParallelConfig;
@@ -21,8 +19,6 @@ import ulysses.runtime.weights.Folder;
  * when the user left that to the cluster.
  */
 public final class Preflight {
-    private static final Logger LOG = LoggerFactory.getLogger(Preflight.class);
-
     private final SparkConf conf;
     private final Configuration hadoop;
     private final TrainingConfig config;
@@ -146,7 +142,6 @@ public final class Preflight {
             throw new ConfigException(
                     "preflight", problems.stream().map(Problem::toString).toList());
         }
-        notes.forEach(note -> LOG.info("{}", note));
         return new Cleared(new RankMesh(ranks, config.parallel().sequenceParallelSize()), notes);
     }
 
