@@ -38,9 +38,9 @@ class PrepareDeterminismTest {
 
     @Test
     void bytesOfOrderedRowsDoNotDependOnExecutorsOrPartitions() throws IOException {
-        assertSameBytes(fixture(2500), Map.of("neat_packing", "true"), "data-00000-of-00001.arrow");
+        assertSameBytes(fixture(2500), Map.of("neat_packing", "true"), "data-00001-of-00002.arrow");
         assertSameBytes(
-                fixture(2500), Map.of("val_size", "0.1", "eval_strategy", "epoch"), "data-00000-of-00001.arrow");
+                fixture(2500), Map.of("val_size", "0.1", "eval_strategy", "epoch"), "data-00001-of-00002.arrow");
     }
 
     private void assertSameBytes(PreparationFixture fixture, Map<String, String> packing, String shard)
