@@ -1,5 +1,6 @@
 package ulysses.runtime.memory;
 
+import org.bytedeco.openblas.global.openblas_nolapack;
 import org.bytedeco.pytorch.global.torch;
 
 /** Settings of the native libraries that hold for the whole process. */
@@ -30,6 +31,8 @@ public final class NativeRuntime {
         }
         configure();
         torch.set_num_threads(threads);
+        // The BLAS library has threads of its own, by default one a core, that wait for each other by spinning.
+        openblas_nolapack.blas_set_num_threads(threads);
         if (torch.get_num_interop_threads() != 1) {
             torch.set_num_interop_threads(1);
         }

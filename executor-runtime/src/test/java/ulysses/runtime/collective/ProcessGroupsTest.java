@@ -64,7 +64,8 @@ class ProcessGroupsTest {
         Rendezvous zombie = new Rendezvous(
                 2, THREE, "127.0.0.1", "127.0.0.1", storePort, "test/attempt-1", Device.CPU, 0, SHORT, SHORT);
 
-        assertThatThrownBy(() -> meet(zombie)).hasMessageContaining("missing: ranks [0, 1]");
+        // On a busy machine rank 0 may have given up before the zombie has.
+        assertThatThrownBy(() -> meet(zombie)).hasMessageMatching("(?s).*(missing: ranks \\[0, 1]|lost the store).*");
         assertThatThrownBy(() -> rank0.get(20, TimeUnit.SECONDS)).isInstanceOf(ExecutionException.class);
         assertThatThrownBy(() -> rank1.get(20, TimeUnit.SECONDS)).isInstanceOf(ExecutionException.class);
     }

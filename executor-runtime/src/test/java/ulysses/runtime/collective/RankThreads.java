@@ -26,7 +26,7 @@ import ulysses.runtime.mesh.RankMesh;
  */
 public final class RankThreads {
     static {
-        NativeRuntime.configure();
+        NativeRuntime.start(1);
     }
 
     private static final Duration OPERATION_TIMEOUT = Duration.ofSeconds(20);

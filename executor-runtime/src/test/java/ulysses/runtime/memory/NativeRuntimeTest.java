@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.concurrent.TimeUnit;
+import org.bytedeco.openblas.global.openblas_nolapack;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.Test;
@@ -17,10 +18,12 @@ class NativeRuntimeTest {
     void setsThreadsOfLocalMath() {
         NativeRuntime.start(2);
         assertThat(torch.get_num_threads()).isEqualTo(2);
+        assertThat(openblas_nolapack.blas_get_num_threads()).isEqualTo(2);
         assertThat(torch.get_num_interop_threads()).isEqualTo(1);
 
         NativeRuntime.start(1);
         assertThat(torch.get_num_threads()).isEqualTo(1);
+        assertThat(openblas_nolapack.blas_get_num_threads()).isEqualTo(1);
     }
 
     @Test
