@@ -13,6 +13,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.stream.Stream;
 import org.apache.hadoop.conf.Configuration;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -23,9 +24,7 @@ import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.data.PackedDatasetWriter;
 import ulysses.runtime.data.PackedRow;
 import ulysses.runtime.data.PackedShardWriter;
-import ulysses.runtime.mesh.RankAssignment;
 import ulysses.runtime.mesh.RankEvent;
-import ulysses.runtime.mesh.RankMesh;
 import ulysses.runtime.model.SmallModels;
 
 /** Ranks as the processes that a Spark task starts: assignment on standard input, events on standard output. */
@@ -183,27 +182,15 @@ final class RankMainTest {
     }
 
     private RankProcesses start(TrainingConfig config, int ranks) {
-        return RankProcesses.start(RankMain.class, ranks, TIMEOUT, (rank, port) -> {
-            RankAssignment assignment = new RankAssignment(
-                    rank,
-                    new RankMesh(ranks, ranks),
-                    "127.0.0.1",
-                    "127.0.0.1",
-                    port,
-                    1,
-                    "run",
-                    0,
-                    1,
-                    folder.resolve("train").toString(),
-                    config.evaluation().doEval() ? folder.resolve("eval").toString() : null,
-                    folder.resolve("scratch").toString(),
-                    config);
-            try {
-                return new ObjectMapper().writeValueAsString(assignment);
-            } catch (JsonProcessingException e) {
-                throw new AssertionError(e);
-            }
-        });
+        @Nullable
+        String evalRows = config.evaluation().doEval() ? folder.resolve("eval").toString() : null;
+        AssignmentLine line = new AssignmentLine(
+                config,
+                ranks,
+                folder.resolve("train").toString(),
+                evalRows,
+                folder.resolve("scratch").toString());
+        return RankProcesses.start(RankMain.class, ranks, TIMEOUT, line::of);
     }
 
     /** A run of {@link #STEPS} steps of four rows; {@code more} keys win. */
