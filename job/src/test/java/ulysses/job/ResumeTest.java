@@ -72,6 +72,7 @@ class ResumeTest {
                         "error: attempt 1: rank [01] on host 127.0.0.1 failed in phase \\w+ at step \\d+: the process"
                                 + " was ended by signal 9")
                 .contains("last lines of its log:")
+                .contains("checkpoint at step 4")
                 .contains(
                         "giving up: 1 attempts without a new checkpoint (max_attempts 1); the same command goes on from"
                                 + " the newest one");

@@ -3,11 +3,14 @@ package ulysses.runtime.training;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.PrintStream;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 import ulysses.runtime.mesh.RankEvent;
 
 /** Writes events as lines of JSON for whoever started this rank. May be used by several threads. */
 final class RankReporter {
 
+    private static final Logger LOG = LoggerFactory.getLogger(RankReporter.class);
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final long HEARTBEAT_NANOS = 1_000_000_000L;
 
@@ -33,10 +36,13 @@ final class RankReporter {
         return step;
     }
 
-    /** Says what this rank does now; the same phase again is said at most once a second. */
+    /** Says what this rank does now; the same phase again is said at most once a second. Phases between steps are also logged. */
     synchronized void phase(String phase, long step) {
         long now = System.nanoTime();
         this.step = step;
+        if (!phase.equals(lastPhase) && !phase.equals("step")) {
+            LOG.info("{} at step {}", phase, step);
+        }
         if (!phase.equals(lastPhase) || now - lastPhaseNanos >= HEARTBEAT_NANOS) {
             lastPhase = phase;
             lastPhaseNanos = now;
