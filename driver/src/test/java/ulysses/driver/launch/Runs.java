@@ -53,7 +53,8 @@ public final class Runs {
                         null,
                         null,
                         false,
-                        5_000_000_000L));
+                        5_000_000_000L,
+                        TrainingConfig.Reporting.NONE));
     }
 
     /** Two ranks that share a sequence, with short limits. */

@@ -233,7 +233,8 @@ class PreflightTest {
                         resume,
                         plain.checkpointDirectory(),
                         plain.plotLoss(),
-                        plain.maxShardBytes()));
+                        plain.maxShardBytes(),
+                        plain.reporting()));
 
         assertThat(new Preflight(conf, new Configuration(), told, slots(2))
                         .check()

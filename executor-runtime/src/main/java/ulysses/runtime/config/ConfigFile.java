@@ -56,10 +56,12 @@ public final class ConfigFile {
      * A checked configuration.
      *
      * @param notes what the user should know, one sentence each; to be logged once
+     * @param keys the answer to every given key, in order; secrets are masked
      */
-    public record Loaded(TrainingConfig config, List<String> notes) {
+    public record Loaded(TrainingConfig config, List<String> notes, List<KeyReport> keys) {
         public Loaded {
             notes = List.copyOf(notes);
+            keys = List.copyOf(keys);
         }
     }
 
@@ -107,7 +109,7 @@ public final class ConfigFile {
         List<String> notes = new ArrayList<>(reading.notes());
         TrainingConfig config =
                 new ConfigSections(reading.settings(), sources, notes, new WorkingDirectory(hadoop)).config();
-        return new Loaded(config, notes);
+        return new Loaded(config, notes, reading.reports());
     }
 
     /**

@@ -34,6 +34,7 @@ final class ConfigRules {
         precisionAndDevice();
         sequenceParallel();
         ranks();
+        new ReportRules(settings, problems, notes).check();
         ours();
     }
 

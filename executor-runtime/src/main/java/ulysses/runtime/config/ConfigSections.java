@@ -15,6 +15,7 @@ import ulysses.runtime.config.TrainingConfig.Evaluation;
 import ulysses.runtime.config.TrainingConfig.Model;
 import ulysses.runtime.config.TrainingConfig.Output;
 import ulysses.runtime.config.TrainingConfig.Packing;
+import ulysses.runtime.config.TrainingConfig.Reporting;
 import ulysses.runtime.config.TrainingConfig.SaveStrategy;
 
 /** Turns checked settings into the records of a {@link TrainingConfig}, one method each. */
@@ -199,7 +200,11 @@ final class ConfigSections {
                 folder,
                 working.absolute(settings.text("checkpoint_dir").orElse(null)),
                 settings.flag("plot_loss"),
-                bytes(settings.text("max_shard_size").orElseThrow()).orElseThrow());
+                bytes(settings.text("max_shard_size").orElseThrow()).orElseThrow(),
+                new Reporting(
+                        ReportRules.trackers(settings),
+                        settings.text("run_name").orElse(null),
+                        working.absolute(settings.text("logging_dir").orElse(null))));
     }
 
     /** The value that all names of P agree on. */

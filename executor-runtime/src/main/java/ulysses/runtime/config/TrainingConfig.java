@@ -182,6 +182,7 @@ public record TrainingConfig(
      * @param checkpointDirectory {@code checkpoint_dir} (ours); null means {@code output_dir}
      * @param plotLoss {@code plot_loss}
      * @param maxShardBytes {@code max_shard_size} (ours, 5 GB): weight files larger than this are split
+     * @param reporting where the run is reported besides its own files
      */
     @JsonIgnoreProperties(ignoreUnknown = true)
     public record Output(
@@ -195,7 +196,8 @@ public record TrainingConfig(
             @Nullable String resumeFromCheckpoint,
             @Nullable String checkpointDirectory,
             boolean plotLoss,
-            long maxShardBytes) {
+            long maxShardBytes,
+            Reporting reporting) {
 
         /** {@code resume_from_checkpoint: false}. */
         public static final String NEVER_RESUME = "false";
@@ -208,6 +210,32 @@ public record TrainingConfig(
         /** The folder that holds {@code checkpoint-N}. */
         public String checkpoints() {
             return checkpointDirectory == null ? outputDir : checkpointDirectory;
+        }
+    }
+
+    /** A service that follows runs. */
+    public enum Tracker {
+        TENSORBOARD,
+        MLFLOW
+    }
+
+    /**
+     * Where the run is reported besides its own files.
+     *
+     * @param trackers {@code report_to}
+     * @param runName {@code run_name}; null means the last part of {@code output_dir}
+     * @param loggingDirectory {@code logging_dir}: folder of TensorBoard's event files; null means a new folder in {@code
+     *     output_dir/runs}
+     */
+    public record Reporting(
+            List<Tracker> trackers,
+            @Nullable String runName,
+            @Nullable String loggingDirectory) {
+        /** Nowhere. */
+        public static final Reporting NONE = new Reporting(List.of(), null, null);
+
+        public Reporting {
+            trackers = List.copyOf(trackers);
         }
     }
 }

@@ -2,6 +2,9 @@ package ulysses.runtime.mesh;
 
 import com.fasterxml.jackson.annotation.JsonSubTypes;
 import com.fasterxml.jackson.annotation.JsonTypeInfo;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.Map;
 
 /**
  * What a rank process reports: one JSON object a line on its standard output. Anything that is not such a line belongs on standard
@@ -13,6 +16,7 @@ import com.fasterxml.jackson.annotation.JsonTypeInfo;
     @JsonSubTypes.Type(value = RankEvent.Phase.class, name = "phase"),
     @JsonSubTypes.Type(value = RankEvent.Step.class, name = "step"),
     @JsonSubTypes.Type(value = RankEvent.Measured.class, name = "measured"),
+    @JsonSubTypes.Type(value = RankEvent.Logged.class, name = "logged"),
     @JsonSubTypes.Type(value = RankEvent.Evaluated.class, name = "evaluated"),
     @JsonSubTypes.Type(value = RankEvent.Saved.class, name = "saved"),
     @JsonSubTypes.Type(value = RankEvent.Warning.class, name = "warning"),
@@ -73,6 +77,18 @@ public sealed interface RankEvent {
             double optimizerSeconds,
             long exchangeBytes)
             implements RankEvent {}
+
+    /**
+     * What {@code trainer_state.json} got at {@code step}, a logging step or an evaluation; only rank 0 reports it, after the step's
+     * {@link Step} and {@link Measured}.
+     *
+     * @param values numbers by their names in the log, in its order: loss, grad_norm, eval_loss, rewards/margins
+     */
+    record Logged(int rank, long step, Map<String, Double> values) implements RankEvent {
+        public Logged {
+            values = Collections.unmodifiableMap(new LinkedHashMap<>(values));
+        }
+    }
 
     /** Evaluation after {@code step} gave {@code loss}; only rank 0 reports it. */
     record Evaluated(int rank, long step, double loss) implements RankEvent {}

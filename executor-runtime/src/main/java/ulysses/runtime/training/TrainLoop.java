@@ -1,6 +1,7 @@
 package ulysses.runtime.training;
 
 import java.io.IOException;
+import java.util.Map;
 import java.util.Optional;
 import ulysses.runtime.checkpoint.TrainState;
 import ulysses.runtime.config.TrainingConfig;
@@ -100,8 +101,8 @@ final class TrainLoop {
     }
 
     private void report(StepMetrics metrics, long total) {
-        parts.log()
-                .ifPresent(log -> log.step(new TrainerLog.Step(
+        Optional<Map<String, Double>> logged = parts.log()
+                .map(log -> log.step(new TrainerLog.Step(
                         state.step(),
                         state.epoch(),
                         metrics.loss(),
@@ -130,6 +131,13 @@ final class TrainLoop {
                             metrics.optimizerSeconds(),
                             metrics.exchangeBytes()));
         }
+        logged.ifPresent(this::reportLogged);
+    }
+
+    private void reportLogged(Map<String, Double> values) {
+        if (!values.isEmpty()) {
+            parts.reporter().event(new RankEvent.Logged(0, state.step(), values));
+        }
     }
 
     private boolean evaluatesNow(StepBatches batches) {
@@ -144,7 +152,7 @@ final class TrainLoop {
     private void evaluate() throws IOException {
         parts.reporter().phase("evaluate", state.step());
         TrainerLog.Evaluation result = parts.evaluation().orElseThrow().run();
-        parts.log().ifPresent(log -> log.evaluated(result));
+        parts.log().map(log -> log.evaluated(result)).ifPresent(this::reportLogged);
         if (parts.reporter().rank() == 0) {
             parts.reporter().event(new RankEvent.Evaluated(0, state.step(), result.loss()));
         }

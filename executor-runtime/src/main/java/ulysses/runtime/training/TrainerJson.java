@@ -16,6 +16,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.math.BigDecimal;
 import java.math.RoundingMode;
 import java.nio.charset.StandardCharsets;
+import java.util.LinkedHashMap;
 import java.util.Map;
 import ulysses.runtime.weights.StorageException;
 
@@ -103,6 +104,17 @@ final class TrainerJson {
             }
         }
         return bytes(kept.toString());
+    }
+
+    /** The numbers of {@code node} by name, in its order. */
+    static Map<String, Double> numbers(ObjectNode node) {
+        Map<String, Double> numbers = new LinkedHashMap<>();
+        node.properties().forEach(field -> {
+            if (field.getValue().isNumber()) {
+                numbers.put(field.getKey(), field.getValue().doubleValue());
+            }
+        });
+        return numbers;
     }
 
     static byte[] bytes(String text) {

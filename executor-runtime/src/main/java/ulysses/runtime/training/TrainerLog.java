@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.Map;
 import ulysses.runtime.weights.Folder;
 
 /**
@@ -86,11 +87,15 @@ public final class TrainerLog {
         return log;
     }
 
-    /** Notes a step; every {@code logging_steps} the mean loss since the last log is logged. Returns whether it was. */
-    public boolean step(Step step) {
+    /**
+     * Notes a step; every {@code logging_steps} the mean loss since the last log is logged.
+     *
+     * @return what was logged, by name; nothing between logging steps
+     */
+    public Map<String, Double> step(Step step) {
         progress = progress.after(step);
         if (step.step() % run.loggingSteps() != 0) {
-            return false;
+            return Map.of();
         }
         ObjectNode entry = JsonNodeFactory.instance.objectNode();
         entry.put("epoch", step.epoch());
@@ -104,17 +109,18 @@ public final class TrainerLog {
         line.set("loss", entry.get("loss"));
         line.put("lr", step.learningRate());
         append(lineEnd(line));
-        return true;
+        return TrainerJson.numbers(entry);
     }
 
-    /** Notes an evaluation after the last step. */
-    public void evaluated(Evaluation evaluation) {
+    /** Notes an evaluation after the last step; returns what was logged, by name. */
+    public Map<String, Double> evaluated(Evaluation evaluation) {
         ObjectNode entry = evaluationEntry(evaluation);
         entry.put("step", progress.step());
         history.add(entry);
         ObjectNode line = lineStart();
         line.put("eval_loss", evaluation.loss());
         append(lineEnd(line));
+        return TrainerJson.numbers(entry);
     }
 
     private ObjectNode evaluationEntry(Evaluation evaluation) {

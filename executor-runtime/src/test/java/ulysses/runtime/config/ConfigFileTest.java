@@ -59,7 +59,18 @@ class ConfigFileTest {
         assertThat(config.parallel()).isEqualTo(new ParallelConfig(0, 1, Device.CPU, 1800, 600, 3, 1800));
         assertThat(config.output())
                 .isEqualTo(new TrainingConfig.Output(
-                        here("out"), false, 500, SaveStrategy.STEPS, 500, 0, false, null, null, false, 5_000_000_000L));
+                        here("out"),
+                        false,
+                        500,
+                        SaveStrategy.STEPS,
+                        500,
+                        0,
+                        false,
+                        null,
+                        null,
+                        false,
+                        5_000_000_000L,
+                        TrainingConfig.Reporting.NONE));
     }
 
     @Test
@@ -286,6 +297,43 @@ class ConfigFileTest {
                         "hf_hub_token *** is ignored: the model is read from the folder that model_name_or_path names",
                         "ddp_timeout 180000000 is taken as 3600 seconds, so that a dead run ends");
         assertThat(loaded.config().parallel().timeoutSeconds()).isEqualTo(3600);
+    }
+
+    @Test
+    void reportsToServicesThatNeedNoPython() {
+        Loaded loaded = load(SMALLEST + "report_to: wandb,TensorBoard,mlflow\nrun_name: first\nlogging_dir: board\n");
+
+        assertThat(loaded.config().output().reporting())
+                .isEqualTo(new TrainingConfig.Reporting(
+                        List.of(TrainingConfig.Tracker.TENSORBOARD, TrainingConfig.Tracker.MLFLOW),
+                        "first",
+                        here("board")));
+        assertThat(loaded.notes())
+                .containsExactly(
+                        "report_to wandb is left out: it can only be reached from Python. Use tensorboard or mlflow; trainer_log.jsonl and report.html in output_dir are written anyway");
+    }
+
+    @Test
+    void allServicesAreTensorBoard() {
+        Loaded loaded = load(SMALLEST + "report_to: all\n");
+
+        assertThat(loaded.config().output().reporting().trackers()).containsExactly(TrainingConfig.Tracker.TENSORBOARD);
+        assertThat(loaded.notes())
+                .containsExactly("report_to all is taken as tensorboard: mlflow is reported to when it is named");
+    }
+
+    @Test
+    void aLoggingFolderWithoutTensorBoardIsNoted() {
+        assertThat(load(SMALLEST + "logging_dir: board\n").notes())
+                .containsExactly("logging_dir has no effect without report_to: tensorboard");
+    }
+
+    @Test
+    void answersComeAlongWithSecretsMasked() {
+        assertThat(load(SMALLEST + "hf_hub_token: hf_secret\n").keys())
+                .extracting(ConfigFile.KeyReport::value)
+                .contains("***")
+                .doesNotContain("hf_secret");
     }
 
     @Test

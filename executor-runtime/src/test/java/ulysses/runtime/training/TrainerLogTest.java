@@ -18,6 +18,7 @@ import java.time.ZoneId;
 import java.time.ZoneOffset;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import org.apache.hadoop.conf.Configuration;
 import org.junit.jupiter.api.BeforeEach;
@@ -221,8 +222,9 @@ final class TrainerLogTest {
     void logsTheMeanSinceTheLastLog() throws IOException {
         TrainerLog log = TrainerLog.begin(output, run(2), clock);
 
-        assertThat(log.step(new TrainerLog.Step(1, 0.1, 3, 1, 1e-5, TOKENS))).isFalse();
-        assertThat(log.step(new TrainerLog.Step(2, 0.2, 4, 2, 2e-5, TOKENS))).isTrue();
+        assertThat(log.step(new TrainerLog.Step(1, 0.1, 3, 1, 1e-5, TOKENS))).isEmpty();
+        assertThat(log.step(new TrainerLog.Step(2, 0.2, 4, 2, 2e-5, TOKENS)))
+                .isEqualTo(Map.of("epoch", 0.2, "grad_norm", 2.0, "learning_rate", 2e-5, "loss", 3.5, "step", 2.0));
 
         JsonNode history = JSON.readTree(log.save()).get("log_history");
         assertThat(history).hasSize(1);
