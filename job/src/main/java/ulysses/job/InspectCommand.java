@@ -13,6 +13,7 @@ import java.util.Optional;
 import java.util.stream.Stream;
 import org.apache.hadoop.conf.Configuration;
 import ulysses.driver.packing.PrepareDataset;
+import ulysses.driver.report.RowText;
 import ulysses.driver.tokenizer.Tokenizer;
 import ulysses.runtime.checkpoint.Checkpoint;
 import ulysses.runtime.checkpoint.CheckpointManifest;

@@ -38,6 +38,7 @@ public final class Main {
     }
 
     static int run(String[] arguments, Map<String, String> environment, PrintStream out, PrintStream err) {
+        System.setProperty("java.awt.headless", "true"); // pictures are drawn into memory, whatever DISPLAY says
         boolean debug = List.of(arguments).contains("--debug");
         if (debug) {
             System.setProperty("ulysses.log.level", "debug"); // read by conf/log4j2.properties at the first log line
@@ -49,7 +50,7 @@ public final class Main {
                 case HELP -> help(out);
                 case CHECK_CONFIG -> CheckCommand.run(commandLine, settings(conf), hadoop(conf), out);
                 case PREPARE -> PrepareCommand.run(commandLine, conf, hadoop(conf), out);
-                case TRAIN -> TrainCommand.run(commandLine, conf, hadoop(conf), out);
+                case TRAIN -> TrainCommand.run(commandLine, conf, hadoop(conf), environment, out);
                 case EXPORT -> ExportCommand.run(commandLine, settings(conf), hadoop(conf), out);
                 case INSPECT -> InspectCommand.run(commandLine, settings(conf), hadoop(conf), out);
                 case BENCH -> BenchCommand.run(commandLine, hadoop(conf), out);

@@ -17,7 +17,7 @@ final class PrepareCommand {
     private PrepareCommand() {}
 
     static int run(CommandLine commandLine, SparkConf conf, Configuration hadoop, PrintStream out) {
-        TrainingConfig config = load(commandLine, conf, hadoop, out);
+        TrainingConfig config = load(commandLine, conf, hadoop, out).config();
         try (JobSession session = JobSession.open(conf, "ulysses prepare", config.parallel())) {
             prepare(session, config, hadoop, out);
             return 0;
@@ -25,14 +25,14 @@ final class PrepareCommand {
     }
 
     /** Reads the configuration and prints its notes. */
-    static TrainingConfig load(CommandLine commandLine, SparkConf conf, Configuration hadoop, PrintStream out) {
+    static ConfigFile.Loaded load(CommandLine commandLine, SparkConf conf, Configuration hadoop, PrintStream out) {
         Map<String, String> settings = new HashMap<>();
         for (var entry : conf.getAll()) {
             settings.put(entry._1(), entry._2());
         }
         ConfigFile.Loaded loaded = ConfigFile.load(commandLine.sources(settings), hadoop);
         loaded.notes().forEach(note -> out.println("note: " + note));
-        return loaded.config();
+        return loaded;
     }
 
     /** Prepares the rows of {@code config}, or finds them, and says what there is. */

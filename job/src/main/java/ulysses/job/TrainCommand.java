@@ -1,18 +1,26 @@
 package ulysses.job;
 
 import java.io.PrintStream;
+import java.time.Instant;
+import java.time.temporal.ChronoUnit;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.UUID;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.SparkConf;
 import ulysses.driver.launch.ConsoleProgress;
+import ulysses.driver.launch.LaunchException;
 import ulysses.driver.launch.RankJob;
 import ulysses.driver.launch.RunAttempts;
 import ulysses.driver.launch.RunOutcome;
 import ulysses.driver.packing.PreparedData;
 import ulysses.driver.plan.Preflight;
+import ulysses.driver.report.RunArguments;
+import ulysses.driver.report.RunFollowers;
+import ulysses.driver.report.RunReporting;
 import ulysses.driver.tokenizer.Tokenizer;
+import ulysses.runtime.config.ConfigFile;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.weights.ModelDirectory;
 import ulysses.runtime.weights.ModelSpec;
@@ -25,9 +33,16 @@ final class TrainCommand {
 
     private TrainCommand() {}
 
-    static int run(CommandLine commandLine, SparkConf conf, Configuration hadoop, PrintStream out)
+    static int run(
+            CommandLine commandLine,
+            SparkConf conf,
+            Configuration hadoop,
+            Map<String, String> environment,
+            PrintStream out)
             throws InterruptedException {
-        TrainingConfig config = PrepareCommand.load(commandLine, conf, hadoop, out);
+        ConfigFile.Loaded loaded = PrepareCommand.load(commandLine, conf, hadoop, out);
+        TrainingConfig config = loaded.config();
+        RunFollowers.check(config, environment);
         ModelDirectory model = ModelDirectory.open(config.model().modelNameOrPath(), hadoop);
         ModelSpec spec = model.spec();
         if (!config.model().trainFromScratch()) {
@@ -50,13 +65,25 @@ final class TrainCommand {
                     config,
                     data.trainPath(),
                     data.evalPath().orElse(null));
-            RunOutcome outcome = new RunAttempts(
-                            session.context(),
-                            job,
-                            List.of(ConsoleProgress.fitting(out, config.output().loggingSteps())))
-                    .run();
-            conclude(config, outcome, out);
+            RunArguments arguments = RunArguments.of(
+                    Instant.now().truncatedTo(ChronoUnit.SECONDS).toString(), cleared.mesh(), data, loaded);
+            try (RunReporting reporting = RunReporting.begin(arguments, config, environment, hadoop)) {
+                RunOutcome outcome = attempts(session, job, reporting, out);
+                conclude(config, outcome, reporting.finished(), out);
+            }
             return 0;
+        }
+    }
+
+    private static RunOutcome attempts(JobSession session, RankJob job, RunReporting reporting, PrintStream out)
+            throws InterruptedException {
+        ConsoleProgress console =
+                ConsoleProgress.fitting(out, job.config().output().loggingSteps());
+        try {
+            return new RunAttempts(session.context(), job, List.of(console, reporting)).run();
+        } catch (LaunchException failure) {
+            reporting.failed(failure);
+            throw failure;
         }
     }
 
@@ -79,7 +106,7 @@ final class TrainCommand {
                 config.parallel().device().name().toLowerCase(Locale.ROOT)));
     }
 
-    private static void conclude(TrainingConfig config, RunOutcome outcome, PrintStream out) {
+    private static void conclude(TrainingConfig config, RunOutcome outcome, RunReporting.Made made, PrintStream out) {
         String folder = config.output().outputDir();
         outcome.lastStep()
                 .ifPresentOrElse(
@@ -91,8 +118,14 @@ final class TrainCommand {
                                 outcome.duration().toSeconds(),
                                 outcome.attempts())),
                         () -> out.println("done: nothing was left to train"));
-        out.println("model:       " + folder + "  (a Hugging Face folder: config, weights, tokenizer)");
+        made.notes().forEach(note -> out.println("note: " + note));
+        out.println("model:       " + folder + "  (a Hugging Face folder: config, weights, tokenizer, model card)");
+        out.println("report:      " + folder + "/report.html  (curves, data, settings; open it in a browser)");
+        if (!made.pictures().isEmpty()) {
+            out.println("pictures:    " + folder + "/" + String.join(", ", made.pictures()));
+        }
         out.println("log:         " + folder + "/trainer_log.jsonl, trainer_state.json, all_results.json");
+        made.places().forEach(out::println);
         outcome.saved().ifPresent(saved -> out.println("checkpoint:  " + saved.path()));
         out.println(
                 "next: load the folder with transformers' AutoModelForCausalLM, or train on with model_name_or_path: "

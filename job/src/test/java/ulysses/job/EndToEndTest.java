@@ -72,6 +72,24 @@ class EndToEndTest {
     }
 
     @Test
+    void leavesSomethingToLookAt() throws Exception {
+        Path out = folder.resolve("out");
+
+        assertThat(run.out())
+                .contains("report:      " + out + "/report.html")
+                .contains("training_loss.png, training_eval_loss.png")
+                .contains("tensorboard: " + out + "/runs/");
+        assertThat(out.resolve("training_loss.png")).isNotEmptyFile();
+        assertThat(Files.readString(out.resolve("README.md")))
+                .contains("| Training Loss | Epoch | Step | Validation Loss |");
+        assertThat(Files.readString(out.resolve("report.html")))
+                .contains(">done<", "<b>14 / 14</b>", "<b>Throughput</b>", "<b>Memory of rank 0</b>")
+                .containsPattern("<mark>[^<]*&lt;\\|eot_id\\|&gt;</mark>");
+        assertThat(Files.readString(out.resolve("running_log.txt"))).contains("step 14/14");
+        assertThat(out.resolve("runs")).isDirectoryRecursivelyContaining("glob:**/events.out.tfevents.*");
+    }
+
+    @Test
     void everyCheckpointIsCompleteAndAModelFolder() {
         for (int step : new int[] {10, 14}) {
             Path checkpoint = folder.resolve("out/checkpoint-" + step);
@@ -154,6 +172,8 @@ class EndToEndTest {
                         save_total_limit: 2
                         eval_strategy: steps
                         eval_steps: 7
+                        plot_loss: true
+                        report_to: tensorboard
                         """),
                 "dataset_dir=" + quickstart("data"),
                 "output_dir=" + folder.resolve("out")));

@@ -146,7 +146,7 @@ public record PrepareReport(
     }
 
     /** The report in {@code bytes}; empty if it can't be read, for example because it is of another version. */
-    static Optional<PrepareReport> parse(byte[] bytes) {
+    public static Optional<PrepareReport> parse(byte[] bytes) {
         try {
             PrepareReport report = JSON.readValue(bytes, PrepareReport.class);
             return report.version == VERSION ? Optional.of(report) : Optional.empty();

@@ -1,4 +1,4 @@
-package ulysses.job;
+package ulysses.driver.report;
 
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -15,10 +15,10 @@ import ulysses.runtime.data.PackedRow;
  * @param marks round trained text
  * @param length whether long texts are cut
  */
-record RowText(Decoder decoder, Marks marks, Length length) {
+public record RowText(Decoder decoder, Marks marks, Length length) {
 
     /** Shows ids where no tokenizer is known. */
-    static final Decoder IDS =
+    public static final Decoder IDS =
             ids -> Arrays.stream(ids).mapToObj(Integer::toString).collect(Collectors.joining(" "));
 
     /** Limits of {@link Length#SHORT}: documents of a row, stretches of a document, characters at a stretch's begin and end. */
@@ -30,12 +30,12 @@ record RowText(Decoder decoder, Marks marks, Length length) {
 
     /** Ids to text. */
     @FunctionalInterface
-    interface Decoder {
+    public interface Decoder {
         String decode(int[] ids);
     }
 
     /** What stands before and after trained text. */
-    enum Marks {
+    public enum Marks {
         PLAIN("\u27e6", "\u27e7"),
         COLOURED("\u001b[32m\u27e6", "\u27e7\u001b[0m");
 
@@ -49,7 +49,7 @@ record RowText(Decoder decoder, Marks marks, Length length) {
     }
 
     /** How much is shown. */
-    enum Length {
+    public enum Length {
         SHORT,
         FULL
     }
@@ -57,8 +57,29 @@ record RowText(Decoder decoder, Marks marks, Length length) {
     /** Tokens [from, to) of a row that are all trained on, or all not. */
     private record Stretch(int from, int to, boolean trained) {}
 
+    /**
+     * A piece of a document.
+     *
+     * @param trained whether its tokens are trained on
+     */
+    public record Part(String text, boolean trained) {}
+
+    /**
+     * A document of a row.
+     *
+     * @param tokens all of them
+     * @param trained those that are trained on
+     * @param parts its text in order, trained and other parts in turn; long ones are cut
+     * @param partsLeft parts that are not shown
+     */
+    public record Document(int tokens, int trained, List<Part> parts, int partsLeft) {
+        public Document {
+            parts = List.copyOf(parts);
+        }
+    }
+
     /** The lines of row {@code number}. */
-    List<String> lines(long number, PackedRow row) {
+    public List<String> lines(long number, PackedRow row) {
         List<String> lines = new ArrayList<>();
         int documents = row.documentLengths().length;
         lines.add(String.format(
@@ -70,24 +91,31 @@ record RowText(Decoder decoder, Marks marks, Length length) {
                 documents == 1 ? "document" : "documents",
                 row.trainedTokens(),
                 row.length() - row.tokens()));
+        List<Document> shown = documents(row);
+        for (int i = 0; i < shown.size(); i++) {
+            Document document = shown.get(i);
+            lines.add("--- document %d of %d: %d tokens, %d trained"
+                    .formatted(i + 1, documents, document.tokens(), document.trained()));
+            lines.addAll(marked(document).lines().toList());
+        }
+        if (shown.size() < documents) {
+            lines.add("--- and %d more documents (--full shows all)".formatted(documents - shown.size()));
+        }
+        return lines;
+    }
+
+    /** The documents of a row; only the first ones unless all is wanted. */
+    public List<Document> documents(PackedRow row) {
+        int documents = row.documentLengths().length;
         int shown = length == Length.FULL ? documents : Math.min(documents, DOCUMENTS);
+        List<Document> texts = new ArrayList<>();
         int start = 0;
         for (int document = 0; document < shown; document++) {
             int end = start + row.documentLengths()[document];
-            List<Stretch> stretches = stretches(row, start, end);
-            int trained = stretches.stream()
-                    .filter(Stretch::trained)
-                    .mapToInt(stretch -> stretch.to() - stretch.from())
-                    .sum();
-            lines.add("--- document %d of %d: %d tokens, %d trained"
-                    .formatted(document + 1, documents, end - start, trained));
-            lines.addAll(text(row, stretches).lines().toList());
+            texts.add(document(row, stretches(row, start, end), end - start));
             start = end;
         }
-        if (shown < documents) {
-            lines.add("--- and %d more documents (--full shows all)".formatted(documents - shown));
-        }
-        return lines;
+        return texts;
     }
 
     /** A label counts where its token has a predecessor in its own document: {@link PackedRow#trainedTokens}. */
@@ -107,16 +135,27 @@ record RowText(Decoder decoder, Marks marks, Length length) {
         return stretches;
     }
 
-    private String text(PackedRow row, List<Stretch> stretches) {
+    private Document document(PackedRow row, List<Stretch> stretches, int tokens) {
         int shown = length == Length.FULL ? stretches.size() : Math.min(stretches.size(), STRETCHES);
+        List<Part> parts = stretches.subList(0, shown).stream()
+                .map(stretch -> new Part(
+                        cut(printable(decoder.decode(Arrays.copyOfRange(row.ids(), stretch.from(), stretch.to())))),
+                        stretch.trained()))
+                .toList();
+        int trained = stretches.stream()
+                .filter(Stretch::trained)
+                .mapToInt(stretch -> stretch.to() - stretch.from())
+                .sum();
+        return new Document(tokens, trained, parts, stretches.size() - shown);
+    }
+
+    private String marked(Document document) {
         StringBuilder text = new StringBuilder();
-        for (Stretch stretch : stretches.subList(0, shown)) {
-            int[] ids = Arrays.copyOfRange(row.ids(), stretch.from(), stretch.to());
-            String part = cut(printable(decoder.decode(ids)));
-            text.append(stretch.trained() ? marks.before + part + marks.after : part);
+        for (Part part : document.parts()) {
+            text.append(part.trained() ? marks.before + part.text() + marks.after : part.text());
         }
-        if (shown < stretches.size()) {
-            text.append("\n[... %d more turns ...]".formatted(stretches.size() - shown));
+        if (document.partsLeft() > 0) {
+            text.append("\n[... %d more turns ...]".formatted(document.partsLeft()));
         }
         return text.toString();
     }

@@ -1,4 +1,4 @@
-package ulysses.job;
+package ulysses.driver.report;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -6,8 +6,8 @@ import java.util.Arrays;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
-import ulysses.job.RowText.Length;
-import ulysses.job.RowText.Marks;
+import ulysses.driver.report.RowText.Length;
+import ulysses.driver.report.RowText.Marks;
 import ulysses.runtime.data.PackedRow;
 
 class RowTextTest {

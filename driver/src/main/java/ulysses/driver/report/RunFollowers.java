@@ -1,0 +1,98 @@
+package ulysses.driver.report;
+
+import java.time.Clock;
+import java.time.ZoneId;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.apache.hadoop.conf.Configuration;
+import ulysses.runtime.config.ConfigException;
+import ulysses.runtime.config.TrainingConfig;
+import ulysses.runtime.mesh.RankEvent;
+
+/** The services that {@code report_to} names. */
+public final class RunFollowers implements RunFollower {
+    private final List<RunFollower> followers;
+    private final List<String> places;
+
+    private RunFollowers(List<RunFollower> followers, List<String> places) {
+        this.followers = List.copyOf(followers);
+        this.places = List.copyOf(places);
+    }
+
+    /**
+     * Refuses services that can't be used, before anything is begun.
+     *
+     * @param environment MLflow's variables
+     * @throws ConfigException if one is missing
+     * @throws ulysses.driver.launch.LaunchException if a server does not answer
+     */
+    public static void check(TrainingConfig config, Map<String, String> environment) {
+        if (config.output().reporting().trackers().contains(TrainingConfig.Tracker.MLFLOW)) {
+            var unused = MlflowServer.of(environment).experimentId();
+        }
+    }
+
+    /** Tells them that a run begins. */
+    public static RunFollowers begin(
+            RunArguments arguments,
+            TrainingConfig config,
+            Map<String, String> environment,
+            Configuration hadoop,
+            Clock clock) {
+        TrainingConfig.Output output = config.output();
+        Map<String, String> settings = new LinkedHashMap<>();
+        arguments.given().forEach(key -> settings.put(key.key(), RunArguments.masked(key.value())));
+        List<RunFollower> followers = new ArrayList<>();
+        List<String> places = new ArrayList<>();
+        for (TrainingConfig.Tracker tracker : output.reporting().trackers()) {
+            if (tracker == TrainingConfig.Tracker.TENSORBOARD) {
+                TensorBoardLog log =
+                        TensorBoardLog.open(output, markdown(settings), hadoop, clock, ZoneId.systemDefault());
+                followers.add(log);
+                places.add("tensorboard: " + log.path());
+            } else {
+                MlflowServer server = MlflowServer.of(environment);
+                MlflowRun run = MlflowRun.begin(server, name(output), settings, tags(config), clock);
+                followers.add(run);
+                places.add("mlflow:      run %s at %s".formatted(run.id(), server));
+            }
+        }
+        return new RunFollowers(followers, places);
+    }
+
+    private static String name(TrainingConfig.Output output) {
+        String told = output.reporting().runName();
+        String folder = output.outputDir().replaceAll("/+$", "");
+        return told != null ? told : folder.substring(folder.lastIndexOf('/') + 1);
+    }
+
+    private static Map<String, String> tags(TrainingConfig config) {
+        return Map.of(
+                "mlflow.source.name", "ulysses-on-spark",
+                "mlflow.user", System.getProperty("user.name", "unknown"),
+                "output_dir", RunArguments.masked(config.output().outputDir()));
+    }
+
+    private static String markdown(Map<String, String> settings) {
+        StringBuilder table = new StringBuilder("| key | value |\n| --- | --- |\n");
+        settings.forEach((key, value) -> table.append("| %s | %s |%n".formatted(key, value.replace("|", "\\|"))));
+        return table.toString();
+    }
+
+    /** Where each can be looked at, a line each. */
+    public List<String> places() {
+        return places;
+    }
+
+    @Override
+    public void accept(RankEvent event) {
+        followers.forEach(follower -> follower.accept(event));
+    }
+
+    @Override
+    public void end(RunRecord.Ending ending) {
+        followers.forEach(follower -> follower.end(ending));
+    }
+}

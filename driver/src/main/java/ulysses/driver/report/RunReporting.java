@@ -1,0 +1,106 @@
+package ulysses.driver.report;
+
+import java.time.Clock;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.function.Consumer;
+import org.apache.hadoop.conf.Configuration;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import ulysses.driver.launch.LaunchException;
+import ulysses.runtime.config.TrainingConfig;
+import ulysses.runtime.mesh.RankEvent;
+import ulysses.runtime.weights.Folder;
+import ulysses.runtime.weights.StorageException;
+
+/**
+ * All that is told of one run: the journal and the services of {@code report_to} while it goes on, pictures, card and page at the
+ * end. A run that is closed without {@link #finished} has failed.
+ */
+public final class RunReporting implements Consumer<RankEvent>, AutoCloseable {
+    private static final Logger LOG = LoggerFactory.getLogger(RunReporting.class);
+
+    private final Folder output;
+    private final Configuration hadoop;
+    private final RunJournal journal;
+    private final RunFollowers followers;
+    private boolean finished;
+
+    private RunReporting(Folder output, Configuration hadoop, RunJournal journal, RunFollowers followers) {
+        this.output = output;
+        this.hadoop = hadoop;
+        this.journal = journal;
+        this.followers = followers;
+    }
+
+    /**
+     * What was made for people.
+     *
+     * @param pictures names in {@code output_dir}
+     * @param notes what could not be made, and why
+     * @param places where services show the run, a line each
+     */
+    public record Made(List<String> pictures, List<String> notes, List<String> places) {
+        public Made {
+            pictures = List.copyOf(pictures);
+            notes = List.copyOf(notes);
+            places = List.copyOf(places);
+        }
+    }
+
+    /** Begins to follow a run. */
+    public static RunReporting begin(
+            RunArguments arguments, TrainingConfig config, Map<String, String> environment, Configuration hadoop) {
+        Clock clock = Clock.systemUTC();
+        Folder output = Folder.at(config.output().outputDir(), hadoop);
+        int loggingSteps = config.output().loggingSteps();
+        RunJournal journal = config.output().startsAnew()
+                ? RunJournal.begin(output, loggingSteps, clock)
+                : RunJournal.resume(output, loggingSteps, clock);
+        arguments.write(output);
+        return new RunReporting(
+                output, hadoop, journal, RunFollowers.begin(arguments, config, environment, hadoop, clock));
+    }
+
+    @Override
+    public void accept(RankEvent event) {
+        journal.accept(event);
+        followers.accept(event);
+    }
+
+    /** The run is done: writes everything there is to look at. */
+    public Made finished() {
+        finished = true;
+        journal.close();
+        followers.end(RunRecord.Ending.DONE);
+        try {
+            RunReport.Made made = RunReport.finished(output, hadoop);
+            return new Made(
+                    made.files().stream().filter(name -> name.endsWith(".png")).toList(),
+                    made.notes(),
+                    followers.places());
+        } catch (StorageException e) { // the model is there: a run that trained for days does not fail for its page
+            return new Made(List.of(), List.of("no report: " + e.getMessage()), followers.places());
+        }
+    }
+
+    /** Notes why the run failed; what is thrown on is the user's to read. */
+    public void failed(LaunchException failure) {
+        journal.failed(failure.kind().name().toLowerCase(Locale.ROOT), String.valueOf(failure.getMessage()));
+    }
+
+    @Override
+    public void close() {
+        if (finished) {
+            return;
+        }
+        try {
+            journal.close();
+            followers.end(RunRecord.Ending.FAILED);
+            RunReport.unfinished(output, hadoop);
+        } catch (StorageException e) { // the failure of the run is what the user has to hear
+            LOG.warn("no report: {}", e.getMessage());
+        }
+    }
+}
