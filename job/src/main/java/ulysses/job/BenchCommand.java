@@ -86,7 +86,7 @@ final class BenchCommand {
                 throw new ConfigException(
                         "bench",
                         List.of(
-                                "shape %s: neither a folder with a config.json nor smollm2-135m, llama-60m, qwen2.5-0.5b or tiny"
+                                "shape %s: neither a folder with a config.json nor smollm2-135m, llama-60m, qwen2.5-0.5b, llama-8b-4-layers or tiny"
                                         .formatted(settings.shape())));
             }
             return known.readAllBytes();
@@ -133,6 +133,7 @@ final class BenchCommand {
         yaml.put("lr_scheduler_type", "constant").put("bf16", settings.bf16());
         yaml.put("disable_gradient_checkpointing", !settings.checkpointing());
         yaml.put("sequence_parallel_size", settings.ranks()).put("logging_steps", 1);
+        yaml.put("device", settings.cuda() ? "cuda" : "cpu");
         Path file = scratch.resolve("bench.json");
         Files.write(file, JSON.writeValueAsBytes(yaml));
         return ConfigFile.load(ConfigFile.Sources.ofFile(file.toString()), hadoop)
@@ -145,6 +146,7 @@ final class BenchCommand {
                 .put("parameters", spec.parameterCount())
                 .put("seq", length);
         result.put("ranks", settings.ranks()).put("threads_per_rank", settings.threads());
+        result.put("device", settings.cuda() ? "cuda" : "cpu");
         result.put("dtype", settings.bf16() ? "bf16" : "fp32").put("checkpoint", settings.checkpointing());
         result.put("docs", settings.documents()).put("steps", listener.steps.size());
         double[] seconds = sorted(listener.steps, RankEvent.Step::seconds);
@@ -153,6 +155,9 @@ final class BenchCommand {
                 .put("min", seconds[0])
                 .put("max", seconds[seconds.length - 1]);
         result.put("tokens_per_second", length / median(seconds));
+        result.put(
+                "useful_tflop_per_second",
+                spec.flopsPerToken((double) length / settings.documents()) * length / median(seconds) / 1e12);
         result.putObject("median_seconds")
                 .put("compute", median(sorted(listener.parts, RankEvent.Measured::computeSeconds)))
                 .put("reduce", median(sorted(listener.parts, RankEvent.Measured::reduceSeconds)))

@@ -20,6 +20,7 @@ import ulysses.runtime.config.ConfigException;
  * @param trainedShare {@code --valid_fraction}: share of each document's tokens that are trained
  * @param bf16 {@code --dtype bf16}, else fp32
  * @param checkpointing {@code --checkpoint on|off}
+ * @param cuda {@code --device cuda}: rank r computes on GPU r; else cpu
  */
 record BenchSettings(
         String shape,
@@ -31,7 +32,8 @@ record BenchSettings(
         int documents,
         double trainedShare,
         boolean bf16,
-        boolean checkpointing) {
+        boolean checkpointing,
+        boolean cuda) {
 
     private static final Map<String, String> DEFAULTS = defaults();
 
@@ -47,6 +49,7 @@ record BenchSettings(
         defaults.put("valid_fraction", "1.0");
         defaults.put("dtype", "fp32");
         defaults.put("checkpoint", "on");
+        defaults.put("device", "cpu");
         return defaults;
     }
 
@@ -72,7 +75,8 @@ record BenchSettings(
                 reader.number("docs", 1),
                 reader.share(),
                 reader.either("dtype", "bf16", "fp32"),
-                reader.either("checkpoint", "on", "off"));
+                reader.either("checkpoint", "on", "off"),
+                reader.either("device", "cuda", "cpu"));
         if (!problems.isEmpty()) {
             throw new ConfigException("bench", problems);
         }

@@ -11,6 +11,8 @@ import java.util.Map;
 import java.util.concurrent.TimeoutException;
 import java.util.function.Consumer;
 import org.apache.spark.SparkConf;
+import org.jspecify.annotations.Nullable;
+import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.mesh.RankAssignment;
 import ulysses.runtime.mesh.RankEvent;
@@ -45,7 +47,8 @@ public record LocalRanks(String mainClass, RankMesh mesh, int threads, Path dire
         };
         try {
             for (int rank = 0; rank < mesh.worldSize(); rank++) {
-                children.add(start(rank, oneAtATime, log));
+                boolean cuda = config.parallel().device() == ParallelConfig.Device.CUDA;
+                children.add(start(rank, cuda ? Integer.toString(rank) : null, oneAtATime, log));
             }
             assign(children, config, trainRows);
             for (int rank = 0; rank < children.size(); rank++) {
@@ -59,7 +62,8 @@ public record LocalRanks(String mainClass, RankMesh mesh, int threads, Path dire
         }
     }
 
-    private RankProcess start(int rank, Consumer<RankEvent> events, PrintStream log) throws IOException {
+    private RankProcess start(int rank, @Nullable String gpu, Consumer<RankEvent> events, PrintStream log)
+            throws IOException {
         String label = "rank " + rank;
         RankCommand command = RankCommand.prepare(
                 new RankCommand.Wishes(
@@ -67,7 +71,7 @@ public record LocalRanks(String mainClass, RankMesh mesh, int threads, Path dire
                         label,
                         Files.createDirectories(directory.resolve("process-" + rank)),
                         threads,
-                        null,
+                        gpu,
                         null,
                         Map.of()),
                 new SparkConf(),

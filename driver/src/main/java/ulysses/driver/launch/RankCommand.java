@@ -75,8 +75,11 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
      * wherever our own classes come from.
      */
     static String classPath(ClassLoader loader) {
-        Set<String> entries = new LinkedHashSet<>(
-                Arrays.asList(System.getProperty("java.class.path").split(File.pathSeparator)));
+        Set<String> entries = new LinkedHashSet<>(); // absolute: the child runs in a directory of its own
+        for (String entry : System.getProperty("java.class.path").split(File.pathSeparator, -1)) {
+            entries.add(
+                    entry.isEmpty() ? entry : Path.of(entry).toAbsolutePath().toString());
+        }
         for (ClassLoader next = loader; next != null; next = next.getParent()) {
             if (next instanceof URLClassLoader urls) {
                 Arrays.stream(urls.getURLs()).forEach(url -> addFile(url, entries));
@@ -152,11 +155,10 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
         environment.put("OMP_NUM_THREADS", Integer.toString(wishes.threads()));
         environment.put("MKL_NUM_THREADS", Integer.toString(wishes.threads()));
         // Threads that wait for work sleep instead of spinning: on a shared machine an addition took 17 ms spinning,
-        // 0.3 ms so. And
-        // MKL shares libtorch's threads instead of keeping its own.
+        // 0.3 so.
         environment.put("OMP_WAIT_POLICY", "PASSIVE");
         environment.put("GOMP_SPINCOUNT", "1000");
-        environment.put("MKL_THREADING_LAYER", "GNU");
+        environment.put("MKL_THREADING_LAYER", "INTEL"); // the one whose library NativeRuntime loads
         // glibc maps every tensor above 32 MiB anew and the kernel clears it page by page: two operations on 64 MiB
         // took 61 ms, with
         // memory kept by the process 6 to 10 ms.

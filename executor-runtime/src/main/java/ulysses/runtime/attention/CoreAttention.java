@@ -9,7 +9,8 @@ import ulysses.runtime.config.ParallelConfig;
  * position, of its own document, and within the window if there is one (the window counts the query itself). Forward keeps the
  * logsumexp, so backward needs no second forward (FlashAttention-2, arXiv:2307.08691).
  */
-public sealed interface CoreAttention permits CpuFlashAttention, CudaFlashAttention {
+public sealed interface CoreAttention
+        permits CpuFlashAttention, CudaAttention, CudaFlashAttention, CudaEfficientAttention, CudnnAttention {
 
     /**
      * What forward gives and backward needs.
@@ -25,11 +26,11 @@ public sealed interface CoreAttention permits CpuFlashAttention, CudaFlashAttent
         }
     }
 
-    /** The kernel for {@code device}; {@code window} keys a query sees, itself included, 0 for all before it. */
+    /** The kernels for {@code device}; {@code window} keys a query sees, itself included, 0 for all before it. */
     static CoreAttention on(ParallelConfig.Device device, int window) {
         return switch (device) {
             case CPU -> new CpuFlashAttention(window);
-            case CUDA -> new CudaFlashAttention(window);
+            case CUDA -> new CudaAttention(window);
         };
     }
 

@@ -26,7 +26,6 @@ final class CudaFlashAttention implements CoreAttention {
     @Override
     public Output forward(Qkv qkv, SequenceLayout layout) {
         try (TensorScope scope = TensorScope.open()) {
-            requireBfloat16(qkv.q());
             Tensor ends = documentEnds(layout, qkv.q());
             long longest = layout.longest();
             Tensor[] result = FORWARD.call(
@@ -84,14 +83,8 @@ final class CudaFlashAttention implements CoreAttention {
         return window == 0 ? null : (long) window - 1;
     }
 
-    private static void requireBfloat16(Tensor q) {
-        if (q.scalar_type().intern() != torch.ScalarType.BFloat16) { // native code makes enum objects of its own
-            throw new IllegalArgumentException("flash attention on CUDA computes in bfloat16, the model is "
-                    + q.scalar_type() + "; set bf16: true");
-        }
-    }
-
-    private static Tensor documentEnds(SequenceLayout layout, Tensor like) {
+    /** What the kernels call cu_seqlens: int32, on the device of {@code like}. */
+    static Tensor documentEnds(SequenceLayout layout, Tensor like) {
         return torch.tensor(layout.documentEnds()).to(like.device(), torch.ScalarType.Int);
     }
 }

@@ -29,10 +29,15 @@ public final class AtenOperator {
     }
 
     /** The operator {@code aten::name} without overload name; throws when this libtorch has none. */
-    @SuppressWarnings("resource") // the handle points into the dispatcher, which lives as long as the process
     public static AtenOperator named(String name) {
+        return named(name, "");
+    }
+
+    /** The operator {@code aten::name.overload}; throws when this libtorch has none. */
+    @SuppressWarnings("resource") // the handle points into the dispatcher, which lives as long as the process
+    public static AtenOperator named(String name, String overload) {
         try (TensorScope scope = TensorScope.open()) {
-            OperatorHandle found = Dispatcher.singleton().findSchemaOrThrow("aten::" + name, "");
+            OperatorHandle found = Dispatcher.singleton().findSchemaOrThrow("aten::" + name, overload);
             String schema = torch.toString(found.schema()).getString();
             return new AtenOperator(name, new OperatorHandle(found).retainReference(), arguments(schema));
         }

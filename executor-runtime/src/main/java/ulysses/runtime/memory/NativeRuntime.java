@@ -1,7 +1,13 @@
 package ulysses.runtime.memory;
 
+import java.io.File;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.util.List;
+import org.bytedeco.javacpp.Loader;
 import org.bytedeco.openblas.global.openblas_nolapack;
 import org.bytedeco.pytorch.global.torch;
+import org.jspecify.annotations.Nullable;
 
 /** Settings of the native libraries that hold for the whole process. */
 public final class NativeRuntime {
@@ -30,11 +36,48 @@ public final class NativeRuntime {
             throw new IllegalArgumentException("threads %d is below 1".formatted(threads));
         }
         configure();
+        unpackCuda();
+        shareIntelThreads();
         torch.set_num_threads(threads);
         // The BLAS library has threads of its own, by default one a core, that wait for each other by spinning.
         openblas_nolapack.blas_set_num_threads(threads);
         if (torch.get_num_interop_threads() != 1) {
             torch.set_num_interop_threads(1);
+        }
+    }
+
+    /**
+     * Unpacks the CUDA libraries of libtorch, where this build has them, before the first is loaded: JavaCPP unpacks one after the
+     * other, and on a fresh host loads libtorch_cuda before what that needs is there, and goes on without it and without a word.
+     */
+    private static void unpackCuda() {
+        String folder = "/org/bytedeco/pytorch/" + Loader.getPlatform() + "-gpu/lib";
+        for (String library : List.of("gomp.so.1", "c10.so", "c10_cuda.so", "torch_cpu.so", "torch_cuda.so")) {
+            unpacked(folder + library);
+        }
+    }
+
+    /** The file of a library inside a jar of the class path; null when there is none. */
+    private static @Nullable File unpacked(String resource) {
+        try {
+            return Loader.cacheResource(resource);
+        } catch (IOException e) {
+            throw new UncheckedIOException("cannot unpack " + resource + "; is the disk full?", e);
+        }
+    }
+
+    /**
+     * MKL computes on Intel's OpenMP library. Loaded for the whole process before libtorch, that library serves libtorch's loops too
+     * (it answers to GNU's names), so both share one set of threads; loaded as JavaCPP does, MKL doesn't even find it.
+     */
+    private static void shareIntelThreads() {
+        if (!"mkl".equals(System.getProperty("org.bytedeco.openblas.load"))) {
+            return;
+        }
+        File library = unpacked("/org/bytedeco/mkl/" + Loader.getPlatform() + "/libiomp5.so");
+        if (library != null) {
+            Loader.load(Loader.class);
+            Loader.loadGlobal(library.getPath());
         }
     }
 
