@@ -13,27 +13,40 @@ import java.util.List;
  * @param targets the id that position t predicts, or {@link PackedRow#IGNORE_INDEX} [S]: the label of t + 1 in the same document
  * @param positions place in its own document [S]
  * @param documentEnds 0 and the end of each document, the padding document included; the last is S (what kernels call cu_seqlens)
+ * @param numbers of tokens in the whole run [S]: of row and place in it, the same however rows are dealt; negative for padding
  * @param trainedTokens targets that count
  * @param tokens tokens without padding
  */
 @SuppressWarnings("ArrayRecordComponent") // handed to native code as they are; compared nowhere
 public record MicroBatch(
-        int[] ids, int[] targets, int[] positions, int[] documentEnds, long trainedTokens, long tokens) {
+        int[] ids,
+        int[] targets,
+        int[] positions,
+        int[] documentEnds,
+        long[] numbers,
+        long trainedTokens,
+        long tokens) {
 
     /** Id of padding tokens: any valid one, since nothing attends to them and their targets don't count. */
     private static final int PADDING_ID = 0;
 
     /** One rank's part [s], s = S/P. */
     @SuppressWarnings("ArrayRecordComponent") // as above
-    public record Slice(int[] ids, int[] targets, int[] positions) {}
+    public record Slice(int[] ids, int[] targets, int[] positions, long[] numbers) {}
+
+    /** Rows that are the first of the run; see {@link #of(List, int, long)}. */
+    public static MicroBatch of(List<PackedRow> rows, int multiple) {
+        return of(rows, multiple, 0);
+    }
 
     /**
      * Puts rows into one stream.
      *
      * @param rows may be empty: the stream is then padding only
      * @param multiple S is a multiple of this and at least this
+     * @param firstPlace how many rows the run has before these, over all epochs and ranks
      */
-    public static MicroBatch of(List<PackedRow> rows, int multiple) {
+    public static MicroBatch of(List<PackedRow> rows, int multiple, long firstPlace) {
         if (multiple < 1) {
             throw new IllegalArgumentException("length multiple %d; it is at least 1".formatted(multiple));
         }
@@ -48,16 +61,22 @@ public record MicroBatch(
         int[] labels = new int[padded];
         Arrays.fill(ids, PADDING_ID);
         Arrays.fill(labels, PackedRow.IGNORE_INDEX);
+        long[] numbers = new long[padded];
+        Arrays.fill(numbers, -1);
         int start = 0;
-        for (PackedRow row : rows) {
+        for (int r = 0; r < rows.size(); r++) {
+            PackedRow row = rows.get(r);
             System.arraycopy(row.ids(), 0, ids, start, row.tokens());
             System.arraycopy(row.labels(), 0, labels, start, row.tokens());
+            for (int t = 0; t < row.tokens(); t++) {
+                numbers[start + t] = (firstPlace + r) << Integer.SIZE | t;
+            }
             start += row.tokens();
         }
-        return cut(ids, labels, lengths, tokens);
+        return cut(ids, labels, numbers, lengths, tokens);
     }
 
-    private static MicroBatch cut(int[] ids, int[] labels, List<Integer> lengths, long tokens) {
+    private static MicroBatch cut(int[] ids, int[] labels, long[] numbers, List<Integer> lengths, long tokens) {
         int[] targets = new int[ids.length];
         int[] positions = new int[ids.length];
         int[] ends = new int[lengths.size() + 1];
@@ -72,7 +91,7 @@ public record MicroBatch(
                 trained += targets[t] == PackedRow.IGNORE_INDEX ? 0 : 1;
             }
         }
-        return new MicroBatch(ids, targets, positions, ends, trained, tokens);
+        return new MicroBatch(ids, targets, positions, ends, numbers, trained, tokens);
     }
 
     /** Length of the stream, S. */
@@ -91,6 +110,7 @@ public record MicroBatch(
         return new Slice(
                 Arrays.copyOfRange(ids, from, from + part),
                 Arrays.copyOfRange(targets, from, from + part),
-                Arrays.copyOfRange(positions, from, from + part));
+                Arrays.copyOfRange(positions, from, from + part),
+                Arrays.copyOfRange(numbers, from, from + part));
     }
 }

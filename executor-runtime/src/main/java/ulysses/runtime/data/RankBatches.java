@@ -106,26 +106,31 @@ public final class RankBatches {
         long end = Math.min(first + dealing.accumulation(), microBatchesPerEpoch());
         List<MicroBatch> microBatches = new ArrayList<>();
         for (long microBatch = first; microBatch < end; microBatch++) {
-            microBatches.add(MicroBatch.of(rows(epoch, microBatch), dealing.multiple()));
+            long place = firstPlace(microBatch);
+            microBatches.add(MicroBatch.of(rows(epoch, place), dealing.multiple(), epoch * dataset.rows() + place));
         }
         long trained = 0;
         long tokens = 0;
-        long firstPlace = first * dealing.rowsAtOnce();
+        long beginPlace = first * dealing.rowsAtOnce();
         long endPlace = Math.min(end * dealing.rowsAtOnce(), dataset.rows());
-        for (long place = firstPlace; place < endPlace; place++) {
+        for (long place = beginPlace; place < endPlace; place++) {
             long row = order.row(epoch, place);
             trained += dataset.rowTrainedTokens(row);
             tokens += dataset.rowTokens(row);
         }
-        int globalRows = Math.toIntExact(endPlace - firstPlace);
+        int globalRows = Math.toIntExact(endPlace - beginPlace);
         return new StepBatches(microBatches, trained, tokens, globalRows, end == microBatchesPerEpoch());
     }
 
-    private List<PackedRow> rows(long epoch, long microBatch) throws IOException {
-        long place = (microBatch * dealing.groups() + dealing.group()) * dealing.rowsPerGroup();
-        long end = Math.min(place + dealing.rowsPerGroup(), dataset.rows());
+    /** Place in the epoch of this group's first row of {@code microBatch}. */
+    private long firstPlace(long microBatch) {
+        return (microBatch * dealing.groups() + dealing.group()) * dealing.rowsPerGroup();
+    }
+
+    private List<PackedRow> rows(long epoch, long firstPlace) throws IOException {
+        long end = Math.min(firstPlace + dealing.rowsPerGroup(), dataset.rows());
         List<PackedRow> rows = new ArrayList<>();
-        for (; place < end; place++) {
+        for (long place = firstPlace; place < end; place++) {
             rows.add(dataset.row(order.row(epoch, place)));
         }
         return rows;

@@ -48,7 +48,7 @@ public final class GradientBuckets {
     /** Euclidean norm of all gradients, in float64; the same on all ranks after {@link #reduce}. */
     public double norm() {
         double squares = 0;
-        for (Parameter parameter : parameters.all()) {
+        for (Parameter parameter : parameters.trained()) {
             try (TensorScope scope = TensorScope.open()) {
                 double norm = parameter
                         .gradient()

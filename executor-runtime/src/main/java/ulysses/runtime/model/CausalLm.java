@@ -2,6 +2,7 @@ package ulysses.runtime.model;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -16,6 +17,7 @@ import ulysses.runtime.segment.LocalSegment;
 import ulysses.runtime.segment.Parameter;
 import ulysses.runtime.segment.Segment;
 import ulysses.runtime.segment.SegmentChain;
+import ulysses.runtime.weights.LoraSpec;
 import ulysses.runtime.weights.ModelSpec;
 
 /**
@@ -27,6 +29,10 @@ public final class CausalLm {
 
     private final ModelSpec spec;
     private final Parameters parameters;
+    private final Optional<Adapter> adapter;
+    private final Layers how;
+    private final Collectives group;
+    private final ModuleWeights weights;
     private final Parameter embedding;
     private final RotaryEmbedding rotary;
     private final List<DecoderLayer> layers = new ArrayList<>();
@@ -35,19 +41,40 @@ public final class CausalLm {
     /** How the layers compute: where, and whether backward runs their local parts again. */
     public record Layers(ParallelConfig.Device device, boolean checkpointing) {}
 
+    /**
+     * An adapter beside the model.
+     *
+     * @param seed of its dropout
+     */
+    public record Adapter(LoraSpec lora, long seed) {}
+
     /** A model over {@code parameters}; {@code group} shares its sequences. */
     public CausalLm(ModelSpec spec, Parameters parameters, Layers how, Collectives group) {
+        this(spec, parameters, Optional.empty(), how, group);
+    }
+
+    /** A model that computes with {@code adapter}, if any, whose parameters are among {@code parameters}. */
+    public CausalLm(ModelSpec spec, Parameters parameters, Optional<Adapter> adapter, Layers how, Collectives group) {
         this.spec = spec;
         this.parameters = parameters;
-        this.embedding = parameters.get(ModelSpec.EMBEDDING);
+        this.adapter = adapter;
+        this.how = how;
+        this.group = group;
+        this.weights = new ModuleWeights(parameters, adapter.map(Adapter::lora));
+        this.embedding = weights.get(ModelSpec.EMBEDDING);
         this.rotary = new RotaryEmbedding(spec);
         HeadLayout heads = new HeadLayout(spec.heads(), spec.kvHeads(), group.size());
         for (int i = 0; i < spec.layers(); i++) {
             CoreAttention core = CoreAttention.on(how.device(), spec.window(i));
             UlyssesAttention attention = new UlyssesAttention(heads, core, group);
-            layers.add(new DecoderLayer(spec, i, parameters, attention, how.checkpointing()));
+            layers.add(new DecoderLayer(spec, i, weights, attention, how.checkpointing()));
         }
-        this.finalNorm = new RmsNorm(parameters.get("model.norm.weight"), spec.normEpsilon());
+        this.finalNorm = weights.norm("model.norm", spec.normEpsilon());
+    }
+
+    /** The same model over the same parameters with its adapter off: what training started from. Costs no memory. */
+    public CausalLm withoutAdapters() {
+        return adapter.isEmpty() ? this : new CausalLm(spec, parameters, how, group);
     }
 
     /** The parameters. */
@@ -55,9 +82,13 @@ public final class CausalLm {
         return parameters;
     }
 
-    /** The head's weight [V,D]: the embedding's where they are tied. */
+    /**
+     * The head's weight [V,D]: the embedding's where they are tied. An adapter's copy of the one is no copy of the other, as in
+     * PEFT.
+     */
     public Parameter head() {
-        return spec.tiedHead() ? embedding : parameters.get(ModelSpec.HEAD);
+        return weights.copy(ModelSpec.HEAD)
+                .orElseGet(() -> parameters.get(spec.tiedHead() ? ModelSpec.EMBEDDING : ModelSpec.HEAD));
     }
 
     /** This rank's hidden states [s,D] of token ids [s], before the first layer; they belong to the caller's scope. */
@@ -69,9 +100,12 @@ public final class CausalLm {
 
     /**
      * Backward of {@link #embed}: adds gradients [s,D] to the rows of the embedding. The row of the model's padding token gets none,
-     * as in torch's Embedding with a padding index.
+     * as in torch's Embedding with a padding index. Does nothing where the embedding is frozen.
      */
     public void embedBackward(int[] ids, Tensor dHidden) {
+        if (!embedding.isTrained()) {
+            return;
+        }
         try (TensorScope scope = TensorScope.open()) {
             Tensor index = index(ids);
             Tensor gradient = dHidden.to(torch.ScalarType.Float);
@@ -88,20 +122,40 @@ public final class CausalLm {
     }
 
     /**
-     * Layers and final norm for one micro-batch, [s,D] to [s,D].
+     * Layers and final norm for one micro-batch, [s,D] to [s,D], without dropout. Where neither the embedding nor the first layers
+     * are trained, backward stops before them and gives no gradient of the input.
      *
      * @param layout documents of the whole stream
      * @param positions of this rank's tokens [s], restarting in each document
      */
     public Segment on(SequenceLayout layout, int[] positions) {
+        return on(layout, positions, AdapterDropout.OFF);
+    }
+
+    /**
+     * The same for a step of training: with the adapter's dropout.
+     *
+     * @param tokenNumbers of this rank's tokens [s] in the whole run: what is dropped depends on them
+     */
+    public Segment training(SequenceLayout layout, int[] positions, long[] tokenNumbers) {
+        AdapterDropout dropout = adapter.filter(it -> it.lora().dropout() > 0)
+                .map(it -> new AdapterDropout(it.lora().dropout(), it.seed(), tokenNumbers))
+                .orElse(AdapterDropout.OFF);
+        return on(layout, positions, dropout);
+    }
+
+    private Segment on(SequenceLayout layout, int[] positions, AdapterDropout dropout) {
         Tensor like = embedding.value();
         RotaryEmbedding.Rotation rotation = rotary.at(positions, layout.longest(), like);
+        List<Segment> frozen = new ArrayList<>();
         List<Segment> segments = new ArrayList<>();
+        boolean trained = embedding.isTrained();
         for (DecoderLayer layer : layers) {
-            segments.add(layer.on(layout, rotation));
+            trained |= layer.isTrained();
+            (trained ? segments : frozen).add(layer.on(layout, rotation, dropout));
         }
         segments.add(new FinalNorm(finalNorm));
-        return new SegmentChain(segments);
+        return new SegmentChain(frozen, segments);
     }
 
     private record FinalNorm(LocalSegment local) implements Segment {

@@ -2,6 +2,7 @@ package ulysses.runtime.model;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Stream;
 import org.bytedeco.pytorch.AutoGradMode;
 import org.bytedeco.pytorch.Tensor;
 import ulysses.runtime.attention.CoreAttention;
@@ -36,42 +37,46 @@ final class DecoderLayer {
     private final GatedMlp mlp;
 
     /** Layer {@code index} of a model; {@code checkpointing} runs the local parts again in backward instead of keeping them. */
-    DecoderLayer(ModelSpec spec, int index, Parameters parameters, UlyssesAttention attention, boolean checkpointing) {
+    DecoderLayer(ModelSpec spec, int index, ModuleWeights weights, UlyssesAttention attention, boolean checkpointing) {
         String layer = "model.layers." + index + ".";
         String self = layer + "self_attn.";
+        double epsilon = spec.normEpsilon();
         this.spec = spec;
         this.attention = attention;
         this.checkpointing = checkpointing;
-        this.inputNorm = norm(parameters, layer + "input_layernorm");
-        this.queries = Linear.of(parameters, self + "q_proj");
-        this.keys = Linear.of(parameters, self + "k_proj");
-        this.values = Linear.of(parameters, self + "v_proj");
+        this.inputNorm = weights.norm(layer + "input_layernorm", epsilon);
+        this.queries = weights.linear(self + "q_proj");
+        this.keys = weights.linear(self + "k_proj");
+        this.values = weights.linear(self + "v_proj");
         this.queryKeyNorms = spec.family().queryKeyNorm()
-                ? List.of(norm(parameters, self + "q_norm"), norm(parameters, self + "k_norm"))
+                ? List.of(weights.norm(self + "q_norm", epsilon), weights.norm(self + "k_norm", epsilon))
                 : List.of();
-        this.outputs = Linear.of(parameters, self + "o_proj");
-        this.middleNorm = norm(parameters, layer + "post_attention_layernorm");
+        this.outputs = weights.linear(self + "o_proj");
+        this.middleNorm = weights.norm(layer + "post_attention_layernorm", epsilon);
         this.mlp = new GatedMlp(
-                Linear.of(parameters, layer + "mlp.gate_proj"),
-                Linear.of(parameters, layer + "mlp.up_proj"),
-                Linear.of(parameters, layer + "mlp.down_proj"));
+                weights.linear(layer + "mlp.gate_proj"),
+                weights.linear(layer + "mlp.up_proj"),
+                weights.linear(layer + "mlp.down_proj"));
     }
 
-    private RmsNorm norm(Parameters parameters, String module) {
-        return new RmsNorm(parameters.get(module + ".weight"), spec.normEpsilon());
+    /** Whether anything in it is trained. */
+    boolean isTrained() {
+        return Stream.of(projectionParameters(), finishParameters(), mlp.down().parameters())
+                .flatMap(List::stream)
+                .anyMatch(Parameter::isTrained);
     }
 
-    /** This layer for one micro-batch: a segment from [s,D] to [s,D]. */
-    Segment on(SequenceLayout layout, Rotation rotation) {
-        return new OnSequence(layout, rotation);
+    /** This layer for one micro-batch: a segment from [s,D] to [s,D]. {@code dropout} is part of the math, in inference too. */
+    Segment on(SequenceLayout layout, Rotation rotation, AdapterDropout dropout) {
+        return new OnSequence(layout, rotation, dropout);
     }
 
     /** q [s,N,H], k [s,K,H] and v [s,K,H] of the layer's input x [s,D], not rotated yet. */
-    private Tensor[] project(Tensor x) {
+    private Tensor[] project(Tensor x, AdapterDropout dropout) {
         Tensor normed = inputNorm.apply(x); // [s,D]
-        Tensor q = heads(queries.apply(normed), spec.heads()); // [s,N,H]
-        Tensor k = heads(keys.apply(normed), spec.kvHeads()); // [s,K,H]
-        Tensor v = heads(values.apply(normed), spec.kvHeads()); // [s,K,H]
+        Tensor q = heads(queries.apply(normed, dropout), spec.heads()); // [s,N,H]
+        Tensor k = heads(keys.apply(normed, dropout), spec.kvHeads()); // [s,K,H]
+        Tensor v = heads(values.apply(normed, dropout), spec.kvHeads()); // [s,K,H]
         if (!queryKeyNorms.isEmpty()) {
             q = queryKeyNorms.get(0).apply(q);
             k = queryKeyNorms.get(1).apply(k);
@@ -80,14 +85,15 @@ final class DecoderLayer {
     }
 
     /** The residual stream behind attention [s,D], and what the down projection is given [s,F]. */
-    private Tensor[] finish(Tensor x, Tensor o) {
-        Tensor middle = x.add(outputs.apply(o.reshape(x.size(0), (long) spec.heads() * spec.headSize()))); // [s,D]
-        return new Tensor[] {middle, mlp.gated(middleNorm.apply(middle))};
+    private Tensor[] finish(Tensor x, Tensor o, AdapterDropout dropout) {
+        Tensor joined = o.reshape(x.size(0), (long) spec.heads() * spec.headSize()); // [s,N*H]
+        Tensor middle = x.add(outputs.apply(joined, dropout)); // [s,D]
+        return new Tensor[] {middle, mlp.gated(middleNorm.apply(middle), dropout)};
     }
 
     /** The layer's output [s,D] from both results of {@link #finish}. */
-    private Tensor output(Tensor middle, Tensor gated) {
-        return mlp.down().apply(gated).add_(middle); // [s,D]
+    private Tensor output(Tensor middle, Tensor gated, AdapterDropout dropout) {
+        return mlp.down().apply(gated, dropout).add_(middle); // [s,D]
     }
 
     private Tensor heads(Tensor x, long count) {
@@ -111,14 +117,16 @@ final class DecoderLayer {
     private final class OnSequence implements Segment {
         private final SequenceLayout layout;
         private final Rotation rotation;
+        private final AdapterDropout dropout;
         private final LocalSegment projection;
         private final LocalSegment finish;
 
-        OnSequence(SequenceLayout layout, Rotation rotation) {
+        OnSequence(SequenceLayout layout, Rotation rotation, AdapterDropout dropout) {
             this.layout = layout;
             this.rotation = rotation;
-            this.projection = new LocalSegment(projectionParameters(), inputs -> project(inputs[0]));
-            this.finish = new LocalSegment(finishParameters(), inputs -> finish(inputs[0], inputs[1]));
+            this.dropout = dropout;
+            this.projection = new LocalSegment(projectionParameters(), inputs -> project(inputs[0], dropout));
+            this.finish = new LocalSegment(finishParameters(), inputs -> finish(inputs[0], inputs[1], dropout));
         }
 
         @Override
@@ -149,7 +157,7 @@ final class DecoderLayer {
         }
 
         private Tensor outputOf(Tensor... finished) {
-            return output(finished[0], finished[1]);
+            return output(finished[0], finished[1], dropout);
         }
 
         @Override
@@ -185,7 +193,7 @@ final class DecoderLayer {
                     AutoGradMode off = new AutoGradMode(false)) {
                 Tensor[] dFinish; // of x [s,D] and of attention's output [s,N,H]
                 try (Graph finished = pass.recall().finished()) {
-                    Tensor dGated = mlp.down().backward(finished.output(1), dOutput); // [s,F]
+                    Tensor dGated = mlp.down().backward(finished.output(1), dOutput, dropout); // [s,F]
                     dFinish = finished.backward(dOutput, dGated);
                 }
                 try (Graph projected = pass.recall().projected()) {

@@ -10,8 +10,8 @@ import ulysses.runtime.segment.Parameter;
 record GatedMlp(Linear gate, Linear up, Linear down) {
 
     /** What the down projection is given: [s,D] to [s,F]. */
-    Tensor gated(Tensor x) {
-        return torch.silu(gate.apply(x)).mul(up.apply(x));
+    Tensor gated(Tensor x, AdapterDropout dropout) {
+        return torch.silu(gate.apply(x, dropout)).mul(up.apply(x, dropout));
     }
 
     /** Parameters of the part before the down projection. */

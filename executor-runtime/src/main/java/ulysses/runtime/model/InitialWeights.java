@@ -3,17 +3,18 @@ package ulysses.runtime.model;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.util.List;
 import java.util.zip.CRC32C;
-import org.bytedeco.pytorch.Generator;
 import org.bytedeco.pytorch.GeneratorOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
 import ulysses.runtime.memory.TensorBytes;
 import ulysses.runtime.memory.TensorScope;
+import ulysses.runtime.weights.FloatWeights;
+import ulysses.runtime.weights.LoraSpec;
 import ulysses.runtime.weights.ModelSpec;
 import ulysses.runtime.weights.ParameterSpec;
-import ulysses.runtime.weights.WeightIndex;
 
 /** Fills the master weights of a model at the start of a run: from Hugging Face files, or at random. */
 public final class InitialWeights {
@@ -27,9 +28,18 @@ public final class InitialWeights {
         this.parameters = parameters;
     }
 
-    /** Reads every parameter from {@code files}, widened to float32. */
-    public void load(WeightIndex files) {
-        for (ParameterSpec parameter : spec.parameters()) {
+    /** Reads every parameter of the model from {@code files}. */
+    public void load(FloatWeights files) {
+        load(spec.parameters(), files);
+    }
+
+    /** Reads every parameter of the adapter {@code lora} from {@code files}. */
+    public void loadAdapter(LoraSpec lora, FloatWeights files) {
+        load(lora.parameters(spec), files);
+    }
+
+    private void load(List<ParameterSpec> some, FloatWeights files) {
+        for (ParameterSpec parameter : some) {
             set(
                     parameter,
                     staging -> TensorBytes.forEach(
@@ -37,6 +47,35 @@ public final class InitialWeights {
                             (offset, buffer) -> files.readFloat32(parameter.name(), offset / Float.BYTES, buffer)));
         }
         parameters.publishMaster();
+    }
+
+    /**
+     * Starts the adapter {@code lora} as PEFT does, once the model is there: A from U(-1/sqrt(in), 1/sqrt(in)), which is Kaiming's
+     * with a = sqrt(5), B zero, and copies of the modules that it brings whole. Seeded by name, as {@link #draw}.
+     */
+    public void drawAdapter(LoraSpec lora, long seed) {
+        for (ParameterSpec parameter : lora.parameters(spec)) {
+            String name = parameter.name();
+            if (name.endsWith(".lora_A.weight")) {
+                double bound = 1 / Math.sqrt((double) parameter.shape()[1]);
+                set(parameter, staging -> staging.uniform_(-bound, bound, generator(seed, name)));
+            } else if (!name.endsWith(".lora_B.weight")) {
+                copyFromModel(name);
+            }
+        }
+        parameters.publishMaster();
+    }
+
+    private void copyFromModel(String copy) {
+        String original = copy.substring(LoraSpec.PREFIX.length());
+        boolean tied = spec.tiedHead() && original.equals(ModelSpec.HEAD);
+        try (TensorScope scope = TensorScope.open()) {
+            Tensor value = parameters
+                    .get(tied ? ModelSpec.EMBEDDING : original)
+                    .value()
+                    .detach();
+            parameters.startOf(copy).copy_(value.view(value.numel()));
+        }
     }
 
     /**
@@ -49,8 +88,7 @@ public final class InitialWeights {
                 if (parameter.name().endsWith("norm.weight")) {
                     staging.fill_(new org.bytedeco.pytorch.Scalar(1.0));
                 } else if (parameter.name().endsWith(".weight")) {
-                    Generator generator = torch.createCPUGenerator(seedOf(seed, parameter.name()));
-                    staging.normal_(0, spec.initializerRange(), new GeneratorOptional(generator));
+                    staging.normal_(0, spec.initializerRange(), generator(seed, parameter.name()));
                 }
                 if (parameter.name().equals(ModelSpec.EMBEDDING) && spec.padId() != null) {
                     long row = (long) spec.padId() * spec.hiddenSize();
@@ -59,6 +97,10 @@ public final class InitialWeights {
             });
         }
         parameters.publishMaster();
+    }
+
+    private static GeneratorOptional generator(long seed, String name) {
+        return new GeneratorOptional(torch.createCPUGenerator(seedOf(seed, name)));
     }
 
     private static long seedOf(long seed, String name) {
@@ -76,7 +118,7 @@ public final class InitialWeights {
             Tensor staging =
                     torch.zeros(new long[] {parameter.elements()}, new TensorOptions()); // float32, host memory
             filling.fill(staging);
-            parameters.flatView(parameters.master(), parameter.name()).copy_(staging);
+            parameters.startOf(parameter.name()).copy_(staging);
         } catch (IOException e) {
             throw new UncheckedIOException("reading " + parameter.name() + ": " + e.getMessage(), e);
         }

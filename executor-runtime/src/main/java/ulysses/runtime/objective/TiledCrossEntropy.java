@@ -61,7 +61,7 @@ final class TiledCrossEntropy {
 
     /**
      * Sum of the cross-entropy as in {@link #lossSum}; the gradient of {@code scale} times this sum is written to {@code dHidden}
-     * [m,D] and added to the head's.
+     * [m,D] and added to the head's, unless that is frozen.
      */
     double lossSumAndGradients(Tensor hidden, Tensor targets, double scale, Tensor dHidden) {
         double sum = 0;
@@ -80,14 +80,21 @@ final class TiledCrossEntropy {
                 Tensor narrowed = dLogits.to(h.scalar_type());
                 dHidden.narrow(0, first, rows)
                         .copy_(torch.mm(narrowed, head.value().detach()));
-                if (h.is_cuda()) {
-                    head.accumulateProduct(narrowed.t(), h); // float32 products are 15 times slower there
-                } else {
-                    head.gradient().addmm_(dLogits.t(), h.to(torch.ScalarType.Float));
+                if (head.isTrained()) {
+                    accumulate(dLogits, narrowed, h);
                 }
             }
         }
         return sum;
+    }
+
+    /** Adds dLogitsᵀ h to the head's gradient. */
+    private void accumulate(Tensor dLogits, Tensor narrowed, Tensor h) {
+        if (h.is_cuda()) {
+            head.accumulateProduct(narrowed.t(), h); // float32 products are 15 times slower there
+        } else {
+            head.gradient().addmm_(dLogits.t(), h.to(torch.ScalarType.Float));
+        }
     }
 
     private Tensor logits(Tensor hidden) {

@@ -11,7 +11,7 @@ import ulysses.runtime.model.Parameters;
 
 /**
  * Adam with decoupled weight decay (Loshchilov and Hutter, arXiv:1711.05101) over the flat float32 master weights, by libtorch's
- * fused kernel: one stretch that decays and one, norms and biases, that does not. Holds both moments, float32, for the run.
+ * fused kernel: group by group, each with its own decay (norms and biases have none) and its own factor on the learning rate. Holds both moments, float32, for the run.
  */
 public final class AdamW implements AutoCloseable {
 
@@ -34,16 +34,15 @@ public final class AdamW implements AutoCloseable {
     /** Updates the weights from the gradients. */
     public void step(double learningRate) {
         steps++;
-        long decayed = parameters.decayedElements();
-        update(0, decayed, learningRate, config.weightDecay());
-        update(decayed, parameters.elements() - decayed, learningRate, 0);
+        for (Parameters.Group group : parameters.groups()) {
+            update(group.stretch(), learningRate * group.rate(), group.decayed() ? config.weightDecay() : 0);
+        }
         parameters.publishMaster();
     }
 
-    private void update(long first, long elements, double learningRate, double decay) {
-        if (elements == 0) {
-            return;
-        }
+    private void update(Parameters.Stretch stretch, double learningRate, double decay) {
+        long first = stretch.first();
+        long elements = stretch.elements();
         try (TensorScope scope = TensorScope.open()) {
             Tensor step = torch.full(
                     new long[] {},

@@ -26,10 +26,10 @@ public final class LocalSegment {
     private final LocalMath math;
     private final List<Parameter> parameters;
 
-    /** {@code math} over {@code parameters}, all of those it uses. */
+    /** {@code math} over {@code parameters}, all of those it uses; backward computes gradients of the trained ones only. */
     public LocalSegment(List<Parameter> parameters, LocalMath math) {
         this.math = math;
-        this.parameters = List.copyOf(parameters);
+        this.parameters = parameters.stream().filter(Parameter::isTrained).toList();
     }
 
     /** Outputs without a graph; they belong to the caller's scope. */
@@ -82,7 +82,7 @@ public final class LocalSegment {
         }
 
         /**
-         * Gradients of the inputs from gradients of all outputs; those of the parameters are accumulated. The results belong to the
+         * Gradients of the inputs from gradients of all outputs; those of trained parameters are accumulated. The results belong to the
          * caller's scope.
          */
         public Tensor[] backward(Tensor... dOutputs) {

@@ -35,7 +35,8 @@ public final class SequenceStep {
     public double forwardBackward(MicroBatch batch, long trainedTokens) {
         MicroBatch.Slice slice = batch.slice(group.rank(), group.size());
         try (TensorScope scope = TensorScope.open()) {
-            Segment layers = model.on(new SequenceLayout(batch.documentEnds()), slice.positions());
+            Segment layers =
+                    model.training(new SequenceLayout(batch.documentEnds()), slice.positions(), slice.numbers());
             Tensor hidden = model.embed(slice.ids()); // [s,D]
             try (Segment.Pass pass = layers.forward(hidden)) {
                 Objective.Outcome outcome =

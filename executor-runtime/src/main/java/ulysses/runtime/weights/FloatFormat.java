@@ -40,6 +40,35 @@ public final class FloatFormat {
         return (short) ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16);
     }
 
+    /** The nearest IEEE half of {@code value}, ties to even; infinity beyond 65504. */
+    public static short toHalf(float value) {
+        int bits = Float.floatToRawIntBits(value);
+        int sign = (bits >>> 16) & 0x8000;
+        int magnitude = bits & 0x7fffffff;
+        if (magnitude > 0x7f800000) {
+            return (short) (sign | 0x7e00);
+        }
+        if (magnitude >= 0x477ff000) { // 65520, halfway to the first power of two that is too large
+            return (short) (sign | 0x7c00);
+        }
+        if (magnitude < 0x38800000) { // below 2^-14: a multiple of 2^-24
+            return (short) (sign | (int) Math.rint(Float.intBitsToFloat(magnitude) * 0x1p24));
+        }
+        int rounded = magnitude + 0xfff + ((magnitude >>> 13) & 1);
+        return (short) (sign | ((rounded - 0x38000000) >>> 13));
+    }
+
+    /** {@code value} as an element of {@code type}, which is a float type that is not wider than float32, holds it. */
+    public static float rounded(DataType type, float value) {
+        return switch (type) {
+            case F32 -> value;
+            case BF16 -> Float.intBitsToFloat(toBfloat16(value) << 16);
+            case F16 -> halfToFloat(toHalf(value));
+            case F64, I64, I32, I16, I8, U8, BOOL ->
+                throw new IllegalArgumentException("float32 is not rounded to %s".formatted(type));
+        };
+    }
+
     /** The value of an IEEE half. */
     static float halfToFloat(short half) {
         int exponent = (half >>> 10) & 0x1f;

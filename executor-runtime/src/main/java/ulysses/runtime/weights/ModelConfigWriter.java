@@ -9,7 +9,7 @@ final class ModelConfigWriter {
     private ModelConfigWriter() {}
 
     /**
-     * {@code original} with {@code spec}'s rotary scaling and positions, and {@code type} as the type of the weights, in the dialect
+     * {@code original} with {@code spec}'s rotary scaling, positions and tie of the head, and {@code type} as the type of the weights, in the dialect
      * that the original speaks.
      */
     static String write(String original, ModelSpec spec, DataType type) {
@@ -24,7 +24,11 @@ final class ModelConfigWriter {
             config.putArray("architectures").add(spec.architecture());
         }
         config.put(config.hasNonNull("dtype") ? "dtype" : "torch_dtype", type.torchName());
-        if (!ModelSpec.parse(original, ModelDirectory.CONFIG).ropeScaling().equals(spec.ropeScaling())) {
+        ModelSpec before = ModelSpec.parse(original, ModelDirectory.CONFIG);
+        if (before.tiedHead() != spec.tiedHead()) {
+            config.put("tie_word_embeddings", spec.tiedHead());
+        }
+        if (!before.ropeScaling().equals(spec.ropeScaling())) {
             writeScaling(config, spec);
         }
         return config.toPrettyString() + "\n";

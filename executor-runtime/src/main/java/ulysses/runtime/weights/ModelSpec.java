@@ -148,7 +148,12 @@ public record ModelSpec(
                 throw new WeightsException(
                         "rope_scaling %s is not known; use linear, dynamic, yarn or llama3".formatted(type));
         };
-        return withScaling(scaling, enlarged);
+        return with(scaling, enlarged, tiedHead);
+    }
+
+    /** This model with a head of its own. */
+    public ModelSpec withUntiedHead() {
+        return with(ropeScaling, maxPositions, false);
     }
 
     private int originalPositions() {
@@ -158,7 +163,7 @@ public record ModelSpec(
         return ropeScaling instanceof RopeScaling.Yarn yarn ? yarn.originalPositions() : maxPositions;
     }
 
-    private ModelSpec withScaling(RopeScaling scaling, int positions) {
+    private ModelSpec with(RopeScaling scaling, int positions, boolean tied) {
         return new ModelSpec(
                 family,
                 hiddenSize,
@@ -172,7 +177,7 @@ public record ModelSpec(
                 ropeTheta,
                 scaling,
                 positions,
-                tiedHead,
+                tied,
                 attentionBias,
                 outputBias,
                 mlpBias,

@@ -15,7 +15,7 @@ import java.util.Set;
  * A safetensors file, open for reading by name and range; from any thread. Format: huggingface.co/docs/safetensors. The header is
  * checked completely when the file is opened; a damaged file is refused with one {@link WeightsException}.
  */
-public final class SafetensorsFile implements AutoCloseable {
+public final class SafetensorsFile implements FloatWeights, AutoCloseable {
     private static final int BLOCK = 1 << 20; // bytes widened at once: chosen, not tuned
 
     private final RangedFile file;
@@ -112,6 +112,7 @@ public final class SafetensorsFile implements AutoCloseable {
      * Fills {@code into} up to its limit with elements of a float tensor, from {@code firstElement} on, widened exactly to
      * little-endian float32.
      */
+    @Override
     public void readFloat32(String name, long firstElement, ByteBuffer into) {
         TensorInfo info = info(name);
         if (info.type() == DataType.F32) {

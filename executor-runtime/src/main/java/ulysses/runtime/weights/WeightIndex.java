@@ -15,7 +15,7 @@ import java.util.Set;
 import java.util.TreeMap;
 
 /** The weights of a model folder, in one safetensors file or in several with an index: tensor name to file and range. */
-public final class WeightIndex implements AutoCloseable {
+public final class WeightIndex implements FloatWeights, AutoCloseable {
     /** The file of a model that is not split. */
     public static final String SINGLE_FILE = "model.safetensors";
 
@@ -162,7 +162,7 @@ public final class WeightIndex implements AutoCloseable {
                                 listed(" unexpected: ", unexpected)));
     }
 
-    private static boolean fits(SafetensorsFile.TensorInfo info, ParameterSpec parameter) {
+    static boolean fits(SafetensorsFile.TensorInfo info, ParameterSpec parameter) {
         return info.type().floating() && info.type() != DataType.F64 && Arrays.equals(info.shape(), parameter.shape());
     }
 
@@ -197,7 +197,8 @@ public final class WeightIndex implements AutoCloseable {
         fileOf(name).read(storedName(name), byteOffset, into);
     }
 
-    /** Fills {@code into} with elements from {@code firstElement} on, widened exactly to little-endian float32. */
+    /** Widened exactly. */
+    @Override
     public void readFloat32(String name, long firstElement, ByteBuffer into) {
         fileOf(name).readFloat32(storedName(name), firstElement, into);
     }

@@ -3,6 +3,7 @@ package ulysses.runtime.model;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -89,12 +90,80 @@ final class PeerParityTest {
     }
 
     @ParameterizedTest
+    @CsvSource({
+        "tiny-llama,lora,true",
+        "tiny-llama,lora,false",
+        "tiny-llama,lora-rslora,true",
+        "tiny-qwen2,lora,true",
+        "tiny-qwen3,lora,true"
+    })
+    void givesLossAndEveryGradientOfAnAdapter(String name, String caseName, boolean checkpointing) {
+        try (TinyModel tiny = TinyModel.withAdapter(name, caseName, new SingleRank("test"), checkpointing)) {
+            MicroBatch batch = packed(tiny, "packed", 0);
+            String row = name + ", " + caseName;
+
+            double loss = tiny.accumulate(batch, batch.trainedTokens()) / batch.trainedTokens();
+
+            double expectedLoss = tiny.json(caseName).get("loss").asDouble();
+            assertThat(noted(row, "loss", Math.abs(loss - expectedLoss))).isLessThan(1e-6);
+            assertThat(tiny.parameters().trained()).hasSize(2 * 7 * 2);
+            for (Parameter parameter : tiny.parameters().trained()) {
+                float[] expected = tiny.floats(caseName, "gradients.safetensors", "grad." + parameter.name());
+                double difference = relative(TinyModel.floats(parameter.gradient()), expected);
+                assertThat(noted(row, "gradients", difference))
+                        .as(parameter.name())
+                        .isLessThan(1e-5);
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"tiny-llama,lora", "tiny-qwen3,lora"})
+    void anAdapterThatIsOffLeavesTheModelAsItWas(String name, String caseName) {
+        try (TinyModel tiny = TinyModel.withAdapter(name, caseName, new SingleRank("test"), true)) {
+            int[] ids = tiny.ints("forward", "tensors.safetensors", "input_ids");
+            int length = ids.length / 2;
+            int[] positions =
+                    IntStream.range(0, ids.length).map(t -> t % length).toArray();
+            int[] ends = {0, length, 2 * length};
+            float[] expected = tiny.floats("forward", "tensors.safetensors", "logits");
+
+            float[] off = TinyModel.hiddenAndLogits(tiny.model().withoutAdapters(), ids, positions, ends)[1];
+            float[] on = tiny.hiddenAndLogits(ids, positions, ends)[1];
+
+            assertThat(largestDifference(off, expected)).isLessThan(1e-5);
+            assertThat(largestDifference(on, expected)).isGreaterThan(1e-2);
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"tiny-llama", "tiny-qwen2", "tiny-qwen3"})
+    void givesTheCurveOfAnAdapter(String name) {
+        try (TinyModel tiny = TinyModel.withAdapter(name, "lora", new SingleRank("test"), true)) {
+            expectCurve(
+                    tiny,
+                    name + ", lora",
+                    0,
+                    tiny.json("lora").get("curve"),
+                    "lora/final_adapter",
+                    "adapter_model.safetensors");
+        }
+    }
+
+    @ParameterizedTest
     @ValueSource(strings = {"tiny-llama", "tiny-llama31", "tiny-qwen2", "tiny-qwen3", "tiny-mistral"})
     void givesTheCurveOfTwentySteps(String name) {
+        try (TinyModel tiny = new TinyModel(name, new SingleRank("test"), true)) {
+            expectCurve(tiny, name, 0.1, tiny.json("curve"), "curve", "final.safetensors");
+        }
+    }
+
+    /** Twenty steps on the rows of {@code curve}, up to the weights of {@code file}. */
+    private static void expectCurve(
+            TinyModel tiny, String row, double decay, JsonNode curve, String caseName, String file) {
         StepConfig config =
-                new StepConfig(2, 2, 1e-3, 1, 20, "cosine", Map.of(), 0, 3, 0.1, 0.9, 0.95, 1e-8, 1.0, 42, 42, false);
-        try (TinyModel tiny = new TinyModel(name, new SingleRank("test"), true);
-                AdamW adam = new AdamW(tiny.parameters(), config)) {
+                new StepConfig(2, 2, 1e-3, 1, 20, "cosine", Map.of(), 0, 3, decay, 0.9, 0.95, 1e-8, 1.0, 42, 42, false);
+        try (AdamW adam = new AdamW(tiny.parameters(), config)) {
             LearningRateSchedule schedule = LearningRateSchedule.of(config, 20);
             GradientBuckets gradients = new GradientBuckets(tiny.parameters(), new SingleRank("test"));
             float[] start = TinyModel.floats(tiny.parameters().master());
@@ -109,26 +178,26 @@ final class PeerParityTest {
                 gradients.clip(norm, config.maxGradNorm());
                 adam.step(schedule.at(step));
 
-                var expected = tiny.json("curve").get("steps").get(step);
+                JsonNode expected = curve.get("steps").get(step);
                 assertThat(schedule.at(step)).isCloseTo(expected.get("lr").asDouble(), within(1e-15));
                 double lossGap = Math.abs(loss - expected.get("loss").asDouble());
-                assertThat(noted(name, "loss of 20 steps", lossGap))
+                assertThat(noted(row, "loss of 20 steps", lossGap))
                         .as("loss of step " + step)
                         .isLessThan(1e-5);
                 double normGap = Math.abs(norm / expected.get("grad_norm").asDouble() - 1);
-                assertThat(noted(name, "norm of 20 steps", normGap)).isLessThan(1e-5);
+                assertThat(noted(row, "norm of 20 steps", normGap)).isLessThan(1e-5);
             }
-            assertThat(noted(name, "weights after 20 steps", movedLike(tiny, start)))
+            assertThat(noted(row, "weights after 20 steps", movedLike(tiny, start, caseName, file)))
                     .isLessThan(1e-3);
         }
     }
 
     /** Norm of (ours - theirs) over norm of (theirs - start), all weights together. */
-    private static double movedLike(TinyModel tiny, float[] start) {
+    private static double movedLike(TinyModel tiny, float[] start, String caseName, String file) {
         double difference = 0;
         double moved = 0;
-        for (Parameter parameter : tiny.parameters().all()) {
-            float[] expected = tiny.floats("curve", "final.safetensors", parameter.name());
+        for (Parameter parameter : tiny.parameters().trained()) {
+            float[] expected = tiny.floats(caseName, file, parameter.name());
             float[] actual = TinyModel.floats(parameter.value());
             int first =
                     Math.toIntExact(tiny.parameters().stretch(parameter.name()).first());
@@ -170,7 +239,8 @@ final class PeerParityTest {
         lines.add("|--".repeat(COLUMNS.size() + 1) + "|");
         TABLE.forEach((model, cells) -> lines.add("| " + model + " | "
                 + COLUMNS.stream()
-                        .map(column -> String.format(Locale.ROOT, "%.1e", cells.getOrDefault(column, Double.NaN)))
+                        .map(column ->
+                                cells.containsKey(column) ? String.format(Locale.ROOT, "%.1e", cells.get(column)) : "-")
                         .collect(Collectors.joining(" | "))
                 + " |"));
         Files.createDirectories(Path.of("target"));

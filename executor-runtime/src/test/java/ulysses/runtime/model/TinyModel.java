@@ -11,6 +11,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
 import org.apache.hadoop.conf.Configuration;
 import org.bytedeco.javacpp.FloatPointer;
@@ -27,9 +28,11 @@ import ulysses.runtime.memory.NativeRuntime;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.objective.NextToken;
 import ulysses.runtime.training.SequenceStep;
+import ulysses.runtime.weights.AdapterDirectory;
 import ulysses.runtime.weights.Folder;
 import ulysses.runtime.weights.ModelDirectory;
 import ulysses.runtime.weights.ModelSpec;
+import ulysses.runtime.weights.ParameterPlan;
 import ulysses.runtime.weights.SafetensorsFile;
 
 /** A reference model with its recorded cases, and one micro-batch run through it: what parity tests share. */
@@ -53,13 +56,35 @@ public final class TinyModel implements AutoCloseable {
 
     /** Loads {@code name}; its sequences are split over {@code group}. */
     public TinyModel(String name, Collectives group, boolean checkpointing) {
+        this(name, Optional.empty(), group, checkpointing);
+    }
+
+    /** The same with the recorded adapter of {@code caseName}, which alone is trained. */
+    public static TinyModel withAdapter(String name, String caseName, Collectives group, boolean checkpointing) {
+        Folder adapter = folder("cases/" + name + "/" + caseName + "/adapter");
+        return new TinyModel(name, Optional.of(AdapterDirectory.open(adapter)), group, checkpointing);
+    }
+
+    private TinyModel(String name, Optional<AdapterDirectory> adapter, Collectives group, boolean checkpointing) {
         this.name = name;
         ModelDirectory directory = ModelDirectory.open(folder("models/" + name));
         this.spec = directory.spec();
-        this.parameters = new Parameters(spec, ComputeType.FLOAT32, new Device("cpu"));
-        new InitialWeights(spec, parameters).load(directory.weights());
-        this.model =
-                new CausalLm(spec, parameters, new CausalLm.Layers(ParallelConfig.Device.CPU, checkpointing), group);
+        ParameterPlan plan =
+                adapter.map(it -> ParameterPlan.adapter(spec, it.spec())).orElseGet(() -> ParameterPlan.full(spec));
+        this.parameters = new Parameters(plan, ComputeType.FLOAT32, new Device("cpu"));
+        InitialWeights weights = new InitialWeights(spec, parameters);
+        weights.load(directory.weights());
+        adapter.ifPresent(it -> {
+            try (SafetensorsFile file = it.weights(spec)) {
+                weights.loadAdapter(it.spec(), file);
+            }
+        });
+        this.model = new CausalLm(
+                spec,
+                parameters,
+                adapter.map(it -> new CausalLm.Adapter(it.spec(), 0)),
+                new CausalLm.Layers(ParallelConfig.Device.CPU, checkpointing),
+                group);
         this.step = new SequenceStep(model, new NextToken(model.head()), group);
     }
 
@@ -154,6 +179,11 @@ public final class TinyModel implements AutoCloseable {
 
     /** Hidden states after the final norm and logits, as flat arrays [s,D] and [s,V]. */
     public float[][] hiddenAndLogits(int[] ids, int[] positions, int[] documentEnds) {
+        return hiddenAndLogits(model, ids, positions, documentEnds);
+    }
+
+    /** The same of another view of the model. */
+    public static float[][] hiddenAndLogits(CausalLm model, int[] ids, int[] positions, int[] documentEnds) {
         try (TensorScope scope = TensorScope.open()) {
             Tensor x = model.embed(ids);
             Tensor hidden =

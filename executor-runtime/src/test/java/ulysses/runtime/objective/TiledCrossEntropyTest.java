@@ -42,7 +42,7 @@ final class TiledCrossEntropyTest {
                     .to(torch.ScalarType.Float);
             return new Case(
                     TensorArrays.gaussian(random, TOKENS, HIDDEN).to(torch.ScalarType.Float),
-                    new Parameter("head", weight, gradient),
+                    Parameter.trained("head", weight, gradient),
                     random.ints(TOKENS, 0, VOCABULARY).toArray(),
                     gradient.clone());
         }

@@ -34,6 +34,7 @@ final class AdamWTest {
             int elements = Math.toIntExact(parameters.elements());
             double[] start = TensorArrays.values(parameters.master());
             double[] weights = start.clone();
+            long decayed = parameters.groups().get(0).stretch().elements();
             double[] first = new double[elements];
             double[] second = new double[elements];
             Random random = new Random(11);
@@ -42,7 +43,7 @@ final class AdamWTest {
                 setGradients(parameters, random);
                 double[] gradients = TensorArrays.values(parameters.gradients());
                 for (int i = 0; i < elements; i++) {
-                    weights[i] *= i < parameters.decayedElements() ? 1 - rate * decay : 1;
+                    weights[i] *= i < decayed ? 1 - rate * decay : 1;
                     first[i] = beta1 * first[i] + (1 - beta1) * gradients[i];
                     second[i] = beta2 * second[i] + (1 - beta2) * gradients[i] * gradients[i];
                     double mean = first[i] / (1 - Math.pow(beta1, step));
