@@ -6,9 +6,12 @@ import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
 import java.util.TreeMap;
+import java.util.function.Consumer;
 import ulysses.runtime.mesh.RankMesh;
+import ulysses.runtime.weights.AdapterDirectory;
 import ulysses.runtime.weights.DataType;
 import ulysses.runtime.weights.Folder;
+import ulysses.runtime.weights.LoraSpec;
 import ulysses.runtime.weights.ModelDirectory;
 import ulysses.runtime.weights.ModelSpec;
 import ulysses.runtime.weights.SafetensorsFile;
@@ -77,13 +80,28 @@ public final class CheckpointWriter {
      */
     public Checkpoint commit(
             List<WrittenFile> files, TrainState state, String trainerStateJson, ModelDirectory source, ModelSpec spec) {
+        return commit(files, state, trainerStateJson, folder -> writeModelFiles(folder, files, source, spec));
+    }
+
+    /**
+     * The same for an adapter; the folder is then also one that PEFT loads.
+     *
+     * @param baseModel the model that it is trained beside, as adapter_config.json names it
+     */
+    public Checkpoint commitAdapter(
+            List<WrittenFile> files, TrainState state, String trainerStateJson, LoraSpec adapter, String baseModel) {
+        return commit(files, state, trainerStateJson, folder -> writeAdapterFiles(folder, files, adapter, baseModel));
+    }
+
+    private Checkpoint commit(
+            List<WrittenFile> files, TrainState state, String trainerStateJson, Consumer<Folder> modelFiles) {
         Folder folder = store.folder(state.step());
         store.refuseCommitted(state.step(), attemptFolder);
         checkPresent(folder, files);
         byte[] trainerState = trainerStateJson.getBytes(StandardCharsets.UTF_8);
         List<WrittenFile> all = new ArrayList<>(files);
         all.add(folder.folder(attemptFolder).write(TRAINER_STATE, trainerState).in(attemptFolder));
-        writeModelFiles(folder, files, source, spec);
+        modelFiles.accept(folder);
         folder.write(TRAINER_STATE, trainerState);
         return store.commit(new CheckpointManifest(attempt, attemptFolder, mesh, all, state));
     }
@@ -99,6 +117,24 @@ public final class CheckpointWriter {
                                         file.length(),
                                         length.isEmpty() ? "none" : length.getAsLong()));
             }
+        }
+    }
+
+    /** PEFT reads one file, so the adapter's tensors, which are small, are copied from the files of all ranks. */
+    private static void writeAdapterFiles(Folder folder, List<WrittenFile> files, LoraSpec adapter, String baseModel) {
+        List<SafetensorsFile> opened = new ArrayList<>();
+        try {
+            List<TensorData> tensors = new ArrayList<>();
+            for (WrittenFile file : files) {
+                SafetensorsFile ofRank = SafetensorsFile.open(folder, file.name());
+                opened.add(ofRank);
+                ofRank.names().stream()
+                        .filter(name -> StateTensor.parse(name).state().equals(StateTensor.MODEL))
+                        .forEach(name -> tensors.add(ofRank.data(name)));
+            }
+            AdapterDirectory.write(folder, adapter, baseModel, tensors);
+        } finally {
+            opened.forEach(SafetensorsFile::close);
         }
     }
 

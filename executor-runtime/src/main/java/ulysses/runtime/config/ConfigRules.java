@@ -7,8 +7,8 @@ import java.util.Locale;
 import java.util.Optional;
 
 /**
- * What must hold between keys: the consistency checks of LLaMA-Factory's parser that concern full training in the stages pt and
- * sft, and ours. A rule keeps quiet when one of its keys already has a problem.
+ * What must hold between keys: the consistency checks of LLaMA-Factory's parser that concern the stages pt and sft,
+ * and ours. A rule keeps quiet when one of its keys already has a problem.
  */
 final class ConfigRules {
     static final DateTimeFormatter TOOL_DATE = DateTimeFormatter.ofPattern("dd MMM yyyy", Locale.ENGLISH);
@@ -59,10 +59,7 @@ final class ConfigRules {
     }
 
     private void tuning() {
-        if (settings.sound("finetuning_type") && !settings.isGiven("finetuning_type")) {
-            problems.add("finetuning_type is missing, and LLaMA-Factory's default lora is not supported; "
-                    + KeyTable.table().get("finetuning_type").why());
-        }
+        new TuningSettings(settings).check(problems, notes);
         if (settings.given("do_train").isPresent() && !settings.flag("do_train")) {
             problem("do_train", "asks for no training; remove it, or use the prepare or export command");
         }

@@ -58,9 +58,7 @@ final class ConfigSections {
     }
 
     private TuningConfig tuning() {
-        settings.choice("finetuning_type");
-        return new TuningConfig.Full(
-                settings.choice("stage").equals("pt") ? TuningConfig.Stage.PT : TuningConfig.Stage.SFT);
+        return new TuningSettings(settings).config(working);
     }
 
     private Data data() {

@@ -27,9 +27,13 @@ import ulysses.runtime.model.InitialWeights;
 import ulysses.runtime.model.Parameters;
 import ulysses.runtime.objective.NextToken;
 import ulysses.runtime.optimizer.AdamW;
+import ulysses.runtime.weights.AdapterDirectory;
+import ulysses.runtime.weights.DataType;
 import ulysses.runtime.weights.Folder;
 import ulysses.runtime.weights.ModelDirectory;
 import ulysses.runtime.weights.ModelSpec;
+import ulysses.runtime.weights.SafetensorsFile;
+import ulysses.runtime.weights.TunedModel;
 import ulysses.runtime.weights.WeightIndex;
 
 /** One rank's life, top to bottom: data, model, groups, loop, export. Everything it opens it closes, in reverse. */
@@ -64,28 +68,32 @@ final class RankRun {
         Files.createDirectories(scratch);
         Device device = device();
         ModelDirectory source = ModelDirectory.open(config.model().modelNameOrPath(), hadoop);
-        ModelSpec spec = scaled(source.spec());
+        TunedModel tuned = TunedModel.of(config.tuning(), scaled(source.spec()), hadoop);
         try (PackedDataset rows = PackedDataset.open(
-                        assignment.trainRows(), scratch.resolve("train"), hadoop, spec.vocabularySize());
-                Parameters parameters = new Parameters(spec, config.model().computeType(), device);
+                        assignment.trainRows(),
+                        scratch.resolve("train"),
+                        hadoop,
+                        source.spec().vocabularySize());
+                Parameters parameters =
+                        new Parameters(tuned.plan(), config.model().computeType(), device);
                 AdamW optimizer = new AdamW(parameters, config.step())) {
-            initialise(source, spec, parameters);
+            initialise(source, tuned, parameters);
             reporter.phase("connect", 0);
             try (ProcessGroups groups = ProcessGroups.open(
                     assignment, port -> reporter.event(new RankEvent.StoreOpen(assignment.rank(), port)))) {
-                return train(source, spec, new Trained(parameters, optimizer, rows), groups);
+                return train(source, tuned, new Trained(parameters, optimizer, rows), groups);
             }
         }
     }
 
     private record Trained(Parameters parameters, AdamW optimizer, PackedDataset rows) {}
 
-    private long train(ModelDirectory source, ModelSpec spec, Trained trained, ProcessGroups groups)
+    private long train(ModelDirectory source, TunedModel tuned, Trained trained, ProcessGroups groups)
             throws IOException {
         Parameters parameters = trained.parameters();
         Agreement agreement = new Agreement(groups.world(), parameters.device());
-        ModelState model = new ModelState(spec, parameters, trained.optimizer());
-        RunCheckpoints checkpoints = new RunCheckpoints(assignment, source, spec, agreement, hadoop);
+        ModelState model = new ModelState(tuned, parameters, trained.optimizer());
+        RunCheckpoints checkpoints = new RunCheckpoints(assignment, source, tuned, agreement, hadoop);
         List<String> warnings = new ArrayList<>();
         Optional<Checkpoint> resumed = checkpoints.latest(warnings);
         warnings.forEach(reporter::warning);
@@ -93,22 +101,24 @@ final class RankRun {
         resumed.ifPresent(checkpoint -> checkpoints.restore(checkpoint, rowsFingerprint, model));
 
         RankBatches batches = RankBatches.training(trained.rows(), assignment.mesh(), assignment.rank(), config.step());
-        SequenceStep sequence = sequence(spec, parameters, groups);
+        SequenceStep sequence = sequence(tuned, parameters, groups);
         TrainStep step = new TrainStep(
                 sequence,
                 parameters,
                 trained.optimizer(),
                 groups.world(),
                 config.step().maxGradNorm());
-        Optional<TrainerLog> log = assignment.rank() == 0 ? Optional.of(log(spec, batches, resumed)) : Optional.empty();
-        try (Evaluating evaluating = openEvaluation(sequence, agreement, spec.vocabularySize())) {
+        Optional<TrainerLog> log =
+                assignment.rank() == 0 ? Optional.of(log(tuned, batches, resumed)) : Optional.empty();
+        try (Evaluating evaluating =
+                openEvaluation(sequence, agreement, tuned.spec().vocabularySize())) {
             TrainLoop loop = new TrainLoop(
                     config,
                     new TrainLoop.Parts(batches, step, model, checkpoints, evaluating.pass(), log, reporter, memory()),
                     resumed.map(Checkpoint::state).orElseGet(() -> beginning(rowsFingerprint)));
             TrainState end = loop.run();
             finish(evaluating, log, end);
-            export(source, spec, model, end);
+            export(source, tuned, model, end);
             return end.step();
         }
     }
@@ -137,27 +147,46 @@ final class RankRun {
                 : spec.withRopeScaling(scaling, config.data().cutoffLength());
     }
 
-    private void initialise(ModelDirectory source, ModelSpec spec, Parameters parameters) {
-        InitialWeights weights = new InitialWeights(spec, parameters);
+    private void initialise(ModelDirectory source, TunedModel tuned, Parameters parameters) {
+        InitialWeights weights = new InitialWeights(tuned.spec(), parameters);
+        long seed = config.step().seed();
         if (config.model().trainFromScratch()) {
-            weights.draw(config.step().seed());
+            weights.draw(seed);
         } else {
             try (WeightIndex files = source.weights()) {
-                weights.load(files);
+                DataType type = parameters.isMixed() ? DataType.BF16 : DataType.F32;
+                tuned.read(files, source.spec(), type, weights::load);
             }
+        }
+        if (tuned.start().isPresent()) {
+            AdapterDirectory start = tuned.start().get();
+            try (SafetensorsFile file = start.weights(tuned.spec())) {
+                weights.loadAdapter(start.spec(), file);
+            }
+        } else {
+            tuned.adapter().ifPresent(lora -> weights.drawAdapter(lora, seed));
         }
     }
 
-    private SequenceStep sequence(ModelSpec spec, Parameters parameters, ProcessGroups groups) {
+    private SequenceStep sequence(TunedModel tuned, Parameters parameters, ProcessGroups groups) {
         CausalLm.Layers how =
                 new CausalLm.Layers(config.parallel().device(), config.model().gradientCheckpointing());
-        CausalLm model = new CausalLm(spec, parameters, how, groups.sequenceParallel());
+        CausalLm model = new CausalLm(
+                tuned.spec(),
+                parameters,
+                tuned.adapter()
+                        .map(lora -> new CausalLm.Adapter(lora, config.step().seed())),
+                how,
+                groups.sequenceParallel());
         return new SequenceStep(model, new NextToken(model.head()), groups.sequenceParallel());
     }
 
-    private TrainerLog log(ModelSpec spec, RankBatches batches, Optional<Checkpoint> resumed) {
+    /** An adapter's parameters count too, as in transformers. */
+    private TrainerLog log(TunedModel tuned, RankBatches batches, Optional<Checkpoint> resumed) {
         Folder output = Folder.at(config.output().outputDir(), hadoop);
-        TrainerRun run = TrainerRun.of(config, batches.totalSteps(), spec.nonEmbeddingParameterCount());
+        long adapter = tuned.adapter().isPresent() ? tuned.plan().trainedElements() : 0;
+        TrainerRun run =
+                TrainerRun.of(config, batches.totalSteps(), tuned.spec().nonEmbeddingParameterCount() + adapter);
         return resumed.map(
                         checkpoint -> TrainerLog.resume(output, run, Clock.systemUTC(), checkpoint.trainerStateJson()))
                 .orElseGet(() -> TrainerLog.begin(output, run, Clock.systemUTC()));
@@ -200,12 +229,22 @@ final class RankRun {
         }
     }
 
-    private void export(ModelDirectory source, ModelSpec spec, ModelState model, TrainState end) {
+    private void export(ModelDirectory source, TunedModel tuned, ModelState model, TrainState end) {
         if (assignment.rank() == 0) {
             reporter.phase("export", end.step());
             Folder output = Folder.at(config.output().outputDir(), hadoop);
-            HuggingFaceExport.write(
-                    source, spec, model.weights(), output, config.output().maxShardBytes());
+            if (tuned.adapter().isPresent()) {
+                source.copyTokenizerTo(output);
+                AdapterDirectory.write(
+                        output, tuned.adapter().get(), config.model().modelNameOrPath(), model.weights());
+            } else {
+                HuggingFaceExport.write(
+                        source,
+                        tuned.spec(),
+                        model.weights(),
+                        output,
+                        config.output().maxShardBytes());
+            }
         }
     }
 }

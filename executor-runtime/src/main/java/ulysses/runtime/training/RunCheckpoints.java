@@ -17,8 +17,8 @@ import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.mesh.RankAssignment;
 import ulysses.runtime.weights.Folder;
 import ulysses.runtime.weights.ModelDirectory;
-import ulysses.runtime.weights.ModelSpec;
 import ulysses.runtime.weights.StorageException;
+import ulysses.runtime.weights.TunedModel;
 import ulysses.runtime.weights.WrittenFile;
 
 /** The checkpoints of one run as its ranks use them. Collective: every rank calls the same methods in the same order. */
@@ -30,20 +30,20 @@ final class RunCheckpoints {
     private final CheckpointStore store;
     private final CheckpointWriter writer;
     private final ModelDirectory source;
-    private final ModelSpec spec;
+    private final TunedModel tuned;
     private final Agreement agreement;
     private final Configuration hadoop;
 
-    /** {@code source} and {@code spec}: the model that training started from, and as it is trained. */
+    /** {@code source} and {@code tuned}: the model that training started from, and as it is trained. */
     RunCheckpoints(
             RankAssignment assignment,
             ModelDirectory source,
-            ModelSpec spec,
+            TunedModel tuned,
             Agreement agreement,
             Configuration hadoop) {
         this.assignment = assignment;
         this.source = source;
-        this.spec = spec;
+        this.tuned = tuned;
         this.agreement = agreement;
         this.hadoop = hadoop;
         this.store = new CheckpointStore(Folder.at(output().checkpoints(), hadoop));
@@ -131,9 +131,20 @@ final class RunCheckpoints {
         if (rank != 0) {
             return Optional.empty();
         }
-        Checkpoint checkpoint = writer.commit(all, state, trainerState, source, spec);
+        Checkpoint checkpoint = commit(all, state, trainerState);
         store.retain(output().saveTotalLimit());
         return Optional.of(checkpoint.path());
+    }
+
+    private Checkpoint commit(List<WrittenFile> files, TrainState state, String trainerState) {
+        return tuned.adapter()
+                .map(lora -> writer.commitAdapter(
+                        files,
+                        state,
+                        trainerState,
+                        lora,
+                        assignment.config().model().modelNameOrPath()))
+                .orElseGet(() -> writer.commit(files, state, trainerState, source, tuned.spec()));
     }
 
     private static String toJson(List<WrittenFile> files) {

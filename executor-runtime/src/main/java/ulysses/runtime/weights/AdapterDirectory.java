@@ -4,6 +4,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -189,6 +190,18 @@ public final class AdapterDirectory {
                             wrong.size() > 1 ? " (and %d more)".formatted(wrong.size() - 1) : "",
                             baseModel.isEmpty() ? "" : ", " + baseModel));
         }
+    }
+
+    /**
+     * Writes an adapter into {@code target}, the file that makes it complete last.
+     *
+     * @param baseModel {@code base_model_name_or_path}
+     * @param tensors all parameters of {@code spec}, under PEFT's names
+     */
+    public static void write(Folder target, LoraSpec spec, String baseModel, List<TensorData> tensors) {
+        target.delete(CONFIG);
+        SafetensorsFile.write(target, WEIGHTS, tensors);
+        target.write(CONFIG, configJson(spec, baseModel).getBytes(StandardCharsets.UTF_8));
     }
 
     /**

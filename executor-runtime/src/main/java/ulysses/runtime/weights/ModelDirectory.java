@@ -11,9 +11,11 @@ public final class ModelDirectory {
     /** The file that holds the tokenizer. */
     public static final String TOKENIZER = "tokenizer.json";
 
+    private static final String GENERATION = "generation_config.json";
+
     /** Files that a finished model takes along from the one it started from, where they are. */
     public static final List<String> COMPANIONS = List.of(
-            "generation_config.json",
+            GENERATION,
             TOKENIZER,
             "tokenizer_config.json",
             "special_tokens_map.json",
@@ -103,6 +105,13 @@ public final class ModelDirectory {
     /** Copies all {@link #companions()} into {@code target}. */
     public void copyCompanionsTo(Folder target) {
         companions().forEach(name -> target.write(name, folder.read(name)));
+    }
+
+    /** Copies those of {@link #companions()} that belong to the tokenizer into {@code target}: what an adapter takes along. */
+    public void copyTokenizerTo(Folder target) {
+        companions().stream()
+                .filter(name -> !name.equals(GENERATION))
+                .forEach(name -> target.write(name, folder.read(name)));
     }
 
     /** The file {@code name} on local disk: itself when the folder is there, else a copy in {@code scratch}. */

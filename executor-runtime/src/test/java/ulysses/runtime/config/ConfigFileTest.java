@@ -290,11 +290,11 @@ class ConfigFileTest {
 
         assertThat(loaded.notes())
                 .containsExactly(
-                        "lora_rank 16 is ignored: only read with finetuning_type: lora",
                         "pref_beta 0.2 is ignored: only read with stage: dpo",
                         "dataloader_num_workers 4 is ignored: prepared rows are mapped from files; no loader is needed",
                         "trust_remote_code true is ignored: no Python is run; only known model families are trained",
                         "hf_hub_token *** is ignored: the model is read from the folder that model_name_or_path names",
+                        "lora_rank 16 has no effect with finetuning_type full",
                         "ddp_timeout 180000000 is taken as 3600 seconds, so that a dead run ends");
         assertThat(loaded.config().parallel().timeoutSeconds()).isEqualTo(3600);
     }
@@ -337,6 +337,54 @@ class ConfigFileTest {
     }
 
     @Test
+    void loraIsTheDefaultAndItsDefaultsAreThoseOfLlamaFactory() {
+        String nothing = SMALLEST.replace("finetuning_type: full\n", "");
+
+        assertThat(load(nothing).config().tuning())
+                .isEqualTo(new TuningConfig.Lora(
+                        TuningConfig.Stage.SFT, 8, 16, 0, List.of("all"), List.of(), false, 1, List.of(), false));
+    }
+
+    @Test
+    void keysOfLoraAndFreezeAreRead() {
+        TrainingConfig lora = load(SMALLEST.replace("full", "lora") + """
+                        stage: pt
+                        lora_rank: 4
+                        lora_alpha: 3
+                        lora_dropout: 0.1
+                        lora_target: q_proj, v_proj
+                        additional_target: embed_tokens,lm_head
+                        use_rslora: true
+                        loraplus_lr_ratio: 16.0
+                        adapter_name_or_path: hub/a,hub/b
+                        create_new_adapter: true
+                        """).config();
+        TrainingConfig freeze = load(SMALLEST.replace("full", "freeze") + """
+                        freeze_trainable_layers: -1
+                        freeze_trainable_modules: mlp,self_attn
+                        freeze_extra_modules: lm_head
+                        """).config();
+
+        assertThat(lora.tuning())
+                .isEqualTo(new TuningConfig.Lora(
+                        TuningConfig.Stage.PT,
+                        4,
+                        3,
+                        0.1,
+                        List.of("q_proj", "v_proj"),
+                        List.of("embed_tokens", "lm_head"),
+                        true,
+                        16,
+                        List.of("hub/a", "hub/b"),
+                        true));
+        assertThat(freeze.tuning())
+                .isEqualTo(new TuningConfig.Freeze(
+                        TuningConfig.Stage.SFT, -1, List.of("mlp", "self_attn"), List.of("lm_head")));
+        assertThat(TrainingConfig.fromJson(lora.toJson())).isEqualTo(lora);
+        assertThat(TrainingConfig.fromJson(freeze.toJson())).isEqualTo(freeze);
+    }
+
+    @Test
     void evaluationFollowsLoggingStepsAndTurnsDoEvalOn() {
         TrainingConfig.Evaluation evaluation = load(SMALLEST + "eval_strategy: steps\nval_size: 0.1\nlogging_steps: 7")
                 .config()
@@ -354,10 +402,10 @@ class ConfigFileTest {
         assertThat(report.keys().stream().map(key -> key.key() + " " + key.verdict()))
                 .containsExactly(
                         "stage " + Verdict.SUPPORTED,
-                        "lora_rank " + Verdict.IGNORED,
+                        "lora_rank " + Verdict.SUPPORTED,
                         "use_muon " + Verdict.REFUSED,
                         "lerning_rate " + Verdict.UNKNOWN);
-        assertThat(report.problems()).hasSize(6);
+        assertThat(report.problems()).hasSize(5);
     }
 
     @Test

@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Objects;
 import org.apache.hadoop.conf.Configuration;
 import org.junit.jupiter.api.Test;
@@ -54,8 +55,27 @@ class RecordedRunsTest {
         assertThat(step.warmupRatio()).isEqualTo(0.2);
     }
 
+    @Test
+    void loraRunKeepsItsAdapter() throws IOException {
+        Loaded loaded = load("sft-lora");
+
+        assertThat(loaded.notes()).isEmpty();
+        assertThat(loaded.config().tuning())
+                .isEqualTo(new TuningConfig.Lora(
+                        TuningConfig.Stage.SFT,
+                        8,
+                        16,
+                        0,
+                        List.of("all"),
+                        List.of(),
+                        false,
+                        1,
+                        List.of("../adapters/llama-64-r8"),
+                        false));
+    }
+
     @ParameterizedTest
-    @CsvSource({"sft-lora, finetuning_type lora is not supported", "dpo-lora-sigmoid, stage dpo is not supported"})
+    @CsvSource({"dpo-lora-sigmoid, stage dpo is not supported"})
     void otherRunsSayWhatIsNotSupported(String run, String problem) {
         ConfigException exception = assertThrows(ConfigException.class, () -> load(run));
 

@@ -19,6 +19,7 @@ import ulysses.runtime.model.SmallModels;
 import ulysses.runtime.objective.NextToken;
 import ulysses.runtime.optimizer.AdamW;
 import ulysses.runtime.weights.ModelSpec;
+import ulysses.runtime.weights.TunedModel;
 
 /** Fixture: what one rank trains with, over any groups; all ranks start with the same weights. */
 final class TrainingRank implements AutoCloseable {
@@ -81,7 +82,7 @@ final class TrainingRank implements AutoCloseable {
     }
 
     ModelState state() {
-        return new ModelState(spec, parameters, optimizer);
+        return new ModelState(TunedModel.full(spec), parameters, optimizer);
     }
 
     StepMetrics step(StepBatches batches, double rate) {

@@ -10,8 +10,12 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Random;
 import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -24,6 +28,8 @@ import ulysses.runtime.config.TrainingConfig.ComputeType;
 import ulysses.runtime.data.MicroBatch;
 import ulysses.runtime.data.PackedRow;
 import ulysses.runtime.data.StepBatches;
+import ulysses.runtime.memory.TensorArrays;
+import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.mesh.RankMesh;
 import ulysses.runtime.model.CausalLm;
 import ulysses.runtime.model.InitialWeights;
@@ -31,7 +37,10 @@ import ulysses.runtime.model.Parameters;
 import ulysses.runtime.model.TinyModel;
 import ulysses.runtime.objective.NextToken;
 import ulysses.runtime.optimizer.AdamW;
+import ulysses.runtime.weights.LoraSpec;
 import ulysses.runtime.weights.ModelSpec;
+import ulysses.runtime.weights.ParameterPlan;
+import ulysses.runtime.weights.TunedModel;
 
 /**
  * Any sequence-parallel size, data-parallel size and accumulation give what one rank gives: loss, gradient norm, every gradient of the
@@ -55,7 +64,7 @@ final class UlyssesEquivalenceTest {
         "7,1,2,1,1", "6,2,4,1,1", "14,2,4,1,1"
     })
     void anyLayoutGivesWhatOneRankGives(int heads, int kvHeads, int p, int dp, int accumulation) throws IOException {
-        ModelSpec spec = spec(heads, kvHeads);
+        TunedModel spec = TunedModel.full(spec(heads, kvHeads));
         List<PackedRow> rows = rows();
         Outcome one = run(spec, rows, new RankMesh(1, 1), 1, new SingleRank("one"), new SingleRank("one"), 0);
 
@@ -77,6 +86,37 @@ final class UlyssesEquivalenceTest {
                     .isEqualTo(ranks.get(0).weights());
         }
         compare(one, ranks.get(0), "(%d,%d) | %d | %d | %d".formatted(heads, kvHeads, p, dp, accumulation));
+    }
+
+    /** The same of an adapter with dropout, which must drop the same whatever the ranks: LoRA+ and a copy of the head beside it. */
+    @ParameterizedTest(name = "LoRA, P {0}, DP {1}, accumulation {2}")
+    @CsvSource({"2,1,1", "4,1,1", "1,2,1", "1,1,3", "2,2,3", "4,2,1"})
+    void anyLayoutGivesWhatOneRankGivesOfAnAdapter(int p, int dp, int accumulation) throws IOException {
+        ModelSpec spec = spec(8, 2);
+        LoraSpec lora = new LoraSpec(4, 8, 0.2, false, LoraSpec.allLinear(spec), List.of("lm_head", "model.norm"));
+        TunedModel tuned = new TunedModel(
+                spec,
+                ParameterPlan.adapter(spec, lora)
+                        .withRates(Map.of(LoraSpec.lowRankB("model.layers.0.self_attn.q_proj"), 16.0)),
+                Optional.of(lora),
+                Optional.empty(),
+                List.of());
+        List<PackedRow> rows = rows();
+        Outcome one = run(tuned, rows, new RankMesh(1, 1), 1, new SingleRank("one"), new SingleRank("one"), 0);
+
+        RankMesh mesh = new RankMesh(p * dp, p);
+        List<Outcome> ranks = RankThreads.run(
+                mesh,
+                groups -> run(
+                        tuned,
+                        rows,
+                        mesh,
+                        accumulation,
+                        groups.sequenceParallel(),
+                        groups.world(),
+                        groups.world().rank()));
+
+        compare(one, ranks.get(0), "(8,2), LoRA | %d | %d | %d".formatted(p, dp, accumulation));
     }
 
     private static void compare(Outcome one, Outcome many, String setting) {
@@ -102,7 +142,7 @@ final class UlyssesEquivalenceTest {
     }
 
     private static Outcome run(
-            ModelSpec spec,
+            TunedModel tuned,
             List<PackedRow> rows,
             RankMesh mesh,
             int accumulation,
@@ -114,11 +154,17 @@ final class UlyssesEquivalenceTest {
         List<Double> losses = new ArrayList<>();
         List<Double> norms = new ArrayList<>();
         List<float[]> gradients = new ArrayList<>();
-        try (Parameters parameters = new Parameters(spec, ComputeType.FLOAT32, new Device("cpu"));
+        try (Parameters parameters = new Parameters(tuned.plan(), ComputeType.FLOAT32, new Device("cpu"));
                 AdamW optimizer = new AdamW(parameters, config)) {
-            new InitialWeights(spec, parameters).draw(7);
-            CausalLm model =
-                    new CausalLm(spec, parameters, new CausalLm.Layers(ParallelConfig.Device.CPU, true), group);
+            InitialWeights weights = new InitialWeights(tuned.spec(), parameters);
+            weights.draw(7);
+            tuned.adapter().ifPresent(lora -> drawAdapter(weights, lora, parameters));
+            CausalLm model = new CausalLm(
+                    tuned.spec(),
+                    parameters,
+                    tuned.adapter().map(lora -> new CausalLm.Adapter(lora, 7)),
+                    new CausalLm.Layers(ParallelConfig.Device.CPU, true),
+                    group);
             SequenceStep sequence = new SequenceStep(model, new NextToken(model.head()), group);
             TrainStep step = new TrainStep(sequence, parameters, optimizer, world, 0);
             for (int s = 0; s < STEPS; s++) {
@@ -126,10 +172,20 @@ final class UlyssesEquivalenceTest {
                 losses.add(metrics.loss());
                 norms.add(metrics.gradNorm());
                 if (s == 0) {
-                    parameters.all().forEach(p -> gradients.add(TinyModel.floats(p.gradient())));
+                    parameters.trained().forEach(p -> gradients.add(TinyModel.floats(p.gradient())));
                 }
             }
             return new Outcome(losses, norms, gradients, TinyModel.floats(parameters.master()));
+        }
+    }
+
+    /** With noise on all of it, so that B is not 0. */
+    private static void drawAdapter(InitialWeights weights, LoraSpec lora, Parameters parameters) {
+        weights.drawAdapter(lora, 7);
+        try (TensorScope scope = TensorScope.open()) {
+            Tensor noise =
+                    TensorArrays.gaussian(new Random(9), parameters.elements()).to(torch.ScalarType.Float);
+            parameters.master().add_(noise.mul_(new Scalar(0.1)));
         }
     }
 
@@ -138,7 +194,8 @@ final class UlyssesEquivalenceTest {
         List<MicroBatch> batches = new ArrayList<>();
         for (int m = 0; m < accumulation; m++) {
             int first = (m * mesh.dataParallelSize() + group) * rowsPerMicroBatch;
-            batches.add(MicroBatch.of(rows.subList(first, first + rowsPerMicroBatch), mesh.sequenceParallelSize()));
+            batches.add(
+                    MicroBatch.of(rows.subList(first, first + rowsPerMicroBatch), mesh.sequenceParallelSize(), first));
         }
         long trained = rows.stream().mapToLong(PackedRow::trainedTokens).sum();
         long tokens = rows.stream().mapToLong(PackedRow::tokens).sum();
