@@ -4,6 +4,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.PrintStream;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -15,9 +16,12 @@ import ulysses.runtime.checkpoint.CheckpointReader;
 import ulysses.runtime.checkpoint.StateTensor;
 import ulysses.runtime.checkpoint.TrainState;
 import ulysses.runtime.mesh.RankMesh;
+import ulysses.runtime.weights.AdapterDirectory;
+import ulysses.runtime.weights.LoraSpec;
 import ulysses.runtime.weights.ModelDirectory;
 import ulysses.runtime.weights.ModelSpec;
 import ulysses.runtime.weights.ParameterSpec;
+import ulysses.runtime.weights.TensorData;
 
 /** What a checkpoint holds, as text. */
 final class CheckpointText {
@@ -34,7 +38,6 @@ final class CheckpointText {
         JsonNode trainer = json(checkpoint.trainerStateJson());
         TrainState state = checkpoint.state();
         RankMesh mesh = checkpoint.manifest().mesh();
-        ModelSpec spec = ModelDirectory.open(checkpoint.folder()).spec();
         out.println(checkpoint.path() + ": complete, every file has its length");
         line(
                 out,
@@ -67,19 +70,16 @@ final class CheckpointText {
                                 mesh.worldSize() == 1 ? "rank" : "ranks",
                                 mesh.sequenceParallelSize(),
                                 checkpoint.manifest().attempt()));
-        line(
-                out,
-                "model",
-                String.format(
-                        Locale.ROOT,
-                        "%s, %,d parameters, %d layers, hidden size %,d",
-                        spec.architecture(),
-                        spec.parameterCount(),
-                        spec.layers(),
-                        spec.hiddenSize()));
+        boolean adapter = checkpoint.folder().has(AdapterDirectory.CONFIG);
+        line(out, adapter ? "adapter" : "model", adapter ? adapter(checkpoint) : model(checkpoint));
         try (CheckpointReader reader = CheckpointReader.open(checkpoint)) {
             states(reader, out);
-            parameters(reader, spec, full, out);
+            List<String> names = adapter
+                    ? List.copyOf(reader.parameters(StateTensor.MODEL))
+                    : ModelDirectory.open(checkpoint.folder()).spec().parameters().stream()
+                            .map(ParameterSpec::name)
+                            .toList();
+            parameters(reader, names, full, out);
         }
         out.println("files");
         checkpoint
@@ -87,6 +87,28 @@ final class CheckpointText {
                 .files()
                 .forEach(file -> out.println(
                         String.format(Locale.ROOT, "  %10s  %s", ByteSize.text(file.length()), file.name())));
+    }
+
+    private static String model(Checkpoint checkpoint) {
+        ModelSpec spec = ModelDirectory.open(checkpoint.folder()).spec();
+        return String.format(
+                Locale.ROOT,
+                "%s, %,d parameters, %d layers, hidden size %,d",
+                spec.architecture(),
+                spec.parameterCount(),
+                spec.layers(),
+                spec.hiddenSize());
+    }
+
+    private static String adapter(Checkpoint checkpoint) {
+        AdapterDirectory adapter = AdapterDirectory.open(checkpoint.folder());
+        LoraSpec lora = adapter.spec();
+        return "LoRA of rank %d, scaling %s, on %s; beside %s"
+                .formatted(
+                        lora.rank(),
+                        lora.scaling(),
+                        String.join(", ", lora.targetModules()),
+                        adapter.origin().model());
     }
 
     private static void line(PrintStream out, String name, String value) {
@@ -146,13 +168,16 @@ final class CheckpointText {
         }
     }
 
-    private static void parameters(CheckpointReader reader, ModelSpec spec, boolean full, PrintStream out) {
-        List<ParameterSpec> parameters = spec.parameters();
+    private static void parameters(CheckpointReader reader, List<String> parameters, boolean full, PrintStream out) {
         int shown = full ? parameters.size() : Math.min(parameters.size(), PARAMETERS_SHOWN);
         out.println("parameters");
-        for (ParameterSpec parameter : parameters.subList(0, shown)) {
-            String type = reader.type(StateTensor.MODEL, parameter.name()).torchName();
-            out.println("  %s %s".formatted(parameter, type));
+        for (String parameter : parameters.subList(0, shown)) {
+            TensorData weight = reader.weight(parameter);
+            out.println("  %s%s %s"
+                    .formatted(
+                            parameter,
+                            Arrays.toString(weight.shape()),
+                            weight.type().torchName()));
         }
         if (shown < parameters.size()) {
             out.println("  and %d more (--full shows all)".formatted(parameters.size() - shown));

@@ -7,20 +7,29 @@ import java.util.Map;
 import java.util.Optional;
 import org.apache.hadoop.conf.Configuration;
 import ulysses.runtime.checkpoint.Checkpoint;
+import ulysses.runtime.checkpoint.CheckpointReader;
 import ulysses.runtime.checkpoint.CheckpointStore;
+import ulysses.runtime.checkpoint.StateTensor;
 import ulysses.runtime.config.ConfigException;
 import ulysses.runtime.config.ConfigFile;
+import ulysses.runtime.config.ExportConfig;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.export.HuggingFaceExport;
+import ulysses.runtime.weights.AdapterDirectory;
+import ulysses.runtime.weights.DataType;
+import ulysses.runtime.weights.FloatWeights;
 import ulysses.runtime.weights.Folder;
+import ulysses.runtime.weights.MergedWeights;
 import ulysses.runtime.weights.ModelDirectory;
 import ulysses.runtime.weights.ModelSpec;
 import ulysses.runtime.weights.StorageException;
+import ulysses.runtime.weights.TunedModel;
 import ulysses.runtime.weights.WeightIndex;
 
 /**
- * {@code export F|CHECKPOINT [--export_dir D]}: the Hugging Face folder of a checkpoint: of the newest complete one of the run that a
- * YAML describes, or of the folder {@code checkpoint-N} that is named. Needs neither Spark nor a GPU.
+ * {@code export F|CHECKPOINT [--export_dir D]}: a Hugging Face folder. It holds the model of a checkpoint (of the newest complete one
+ * of the run that a YAML describes, or of the folder {@code checkpoint-N} that is named), or what LLaMA-Factory's export YAML
+ * describes: a model with adapters. Adapters are merged. Needs neither Spark nor a GPU.
  */
 final class ExportCommand {
     private static final String EXPORT_DIR = "export_dir";
@@ -29,26 +38,122 @@ final class ExportCommand {
     private ExportCommand() {}
 
     /**
-     * What is exported.
+     * The checkpoint that is exported.
      *
-     * @param startedFrom folder of the model that the run started from, where it is known
+     * @param run the run it belongs to, where it is known
      * @param warnings newer checkpoints that were passed over
      */
-    private record Source(
-            Checkpoint checkpoint, Optional<Folder> startedFrom, long maxShardBytes, List<String> warnings) {}
+    private record Source(Checkpoint checkpoint, Optional<TrainingConfig> run, List<String> warnings) {
+        long maxShardBytes() {
+            return run.map(config -> config.output().maxShardBytes()).orElse(MAX_SHARD_BYTES);
+        }
+    }
 
     static int run(CommandLine commandLine, Map<String, String> sparkConf, Configuration hadoop, PrintStream out) {
         CommandOptions options = CommandOptions.of(commandLine, List.of(EXPORT_DIR));
+        Optional<ExportConfig> described = described(options, sparkConf, hadoop);
+        if (described.isPresent()) {
+            merge(described.get(), hadoop, out);
+            return 0;
+        }
         Source source = source(options, sparkConf, hadoop);
         source.warnings().forEach(warning -> out.println("warning: " + warning));
         Checkpoint checkpoint = source.checkpoint();
         Folder target = options.text(EXPORT_DIR)
                 .map(path -> Folder.at(path, hadoop))
                 .orElseGet(() -> Folder.at(beside(checkpoint), hadoop));
-        refuseOverlap(source, target);
-        HuggingFaceExport.fromCheckpoint(checkpoint, target, source.maxShardBytes());
-        describe(checkpoint, target, out);
+        refuseOverlap(source, target, hadoop);
+        out.println(String.format(
+                Locale.ROOT,
+                "checkpoint: %s (step %d, epoch %.2f)",
+                checkpoint.path(),
+                checkpoint.state().step(),
+                checkpoint.state().epoch()));
+        if (checkpoint.folder().has(AdapterDirectory.CONFIG)) {
+            mergeCheckpoint(source, target, hadoop, out);
+        } else {
+            HuggingFaceExport.fromCheckpoint(checkpoint, target, source.maxShardBytes());
+        }
+        describe(target, out);
         return 0;
+    }
+
+    /** The export that the named file describes; empty when a folder is named, or the file describes a run. */
+    private static Optional<ExportConfig> described(
+            CommandOptions options, Map<String, String> sparkConf, Configuration hadoop) {
+        if (Folder.at(options.rest().requireFile(), hadoop).exists()) {
+            return Optional.empty();
+        }
+        ConfigFile.Sources sources = options.rest().sources(sparkConf);
+        return ConfigFile.loadExport(
+                options.text(EXPORT_DIR)
+                        .map(folder -> sources.with(EXPORT_DIR, folder))
+                        .orElse(sources),
+                hadoop);
+    }
+
+    private static void merge(ExportConfig export, Configuration hadoop, PrintStream out) {
+        ModelDirectory base = ModelDirectory.open(export.modelNameOrPath(), hadoop);
+        Folder target = Folder.at(export.exportDir(), hadoop);
+        List<AdapterDirectory> adapters = export.adapters().stream()
+                .map(path -> AdapterDirectory.open(path, hadoop))
+                .toList();
+        adapters.stream()
+                .filter(adapter -> adapter.folder().path().equals(target.path()))
+                .forEach(adapter -> {
+                    throw overlap(target, "is an adapter that is merged (adapter_name_or_path)");
+                });
+        TunedModel merged = TunedModel.merged(base.spec(), adapters);
+        try (WeightIndex files = base.weights()) {
+            DataType type = DataType.ofTorchName(export.type()).orElseGet(() -> storedType(base, files));
+            merged.read(
+                    files,
+                    base.spec(),
+                    type,
+                    weights -> HuggingFaceExport.write(
+                            base, merged.spec(), weights, type, target, export.maxShardBytes()));
+        }
+        adapters.forEach(
+                adapter -> out.println("merged:     " + adapter.folder().path()));
+        describe(target, out);
+    }
+
+    /** Merges the adapter of a checkpoint into the model that it was trained beside. */
+    private static void mergeCheckpoint(Source source, Folder target, Configuration hadoop, PrintStream out) {
+        AdapterDirectory adapter = AdapterDirectory.open(source.checkpoint().folder());
+        String model = source.run()
+                .map(run -> run.model().modelNameOrPath())
+                .orElse(adapter.origin().model());
+        ModelDirectory base = ModelDirectory.open(model, hadoop);
+        ModelSpec spec =
+                source.run().map(run -> TunedModel.scaled(run, base.spec())).orElse(base.spec());
+        TunedModel before = TunedModel.merged(
+                spec,
+                adapter.origin().merged().stream()
+                        .map(path -> AdapterDirectory.open(path, hadoop))
+                        .toList());
+        try (WeightIndex files = base.weights();
+                CheckpointReader trained = CheckpointReader.open(source.checkpoint())) {
+            DataType type = storedType(base, files);
+            FloatWeights tensors = (name, first, into) -> trained.readFloat32(StateTensor.MODEL, name, first, into);
+            before.read(
+                    files,
+                    spec,
+                    type,
+                    weights -> HuggingFaceExport.write(
+                            base,
+                            MergedWeights.shape(before.spec(), adapter.spec()),
+                            new MergedWeights(weights, before.spec(), adapter.spec(), tensors, type),
+                            type,
+                            target,
+                            source.maxShardBytes()));
+        }
+        out.println("merged:     its adapter into " + base.folder().path());
+    }
+
+    private static DataType storedType(ModelDirectory model, WeightIndex files) {
+        DataType declared = model.spec().storedType();
+        return declared == null ? files.info(ModelSpec.EMBEDDING).type() : declared;
     }
 
     private static Source source(CommandOptions options, Map<String, String> sparkConf, Configuration hadoop) {
@@ -56,19 +161,14 @@ final class ExportCommand {
         Folder folder = Folder.at(named, hadoop);
         if (folder.exists()) {
             options.refuseKeys(List.of(EXPORT_DIR));
-            return new Source(
-                    Checkpoint.open(folder, Checkpoint.Check.CHECKSUMS), Optional.empty(), MAX_SHARD_BYTES, List.of());
+            return new Source(Checkpoint.open(folder, Checkpoint.Check.CHECKSUMS), Optional.empty(), List.of());
         }
         TrainingConfig config =
                 ConfigFile.load(options.rest().sources(sparkConf), hadoop).config();
         Folder root = Folder.at(config.output().checkpoints(), hadoop);
         CheckpointStore.Newest newest = new CheckpointStore(root).newest(Checkpoint.Check.CHECKSUMS);
         Checkpoint checkpoint = newest.checkpoint().orElseThrow(() -> none(root, newest.warnings()));
-        return new Source(
-                checkpoint,
-                Optional.of(Folder.at(config.model().modelNameOrPath(), hadoop)),
-                config.output().maxShardBytes(),
-                newest.warnings());
+        return new Source(checkpoint, Optional.of(config), newest.warnings());
     }
 
     private static StorageException none(Folder root, List<String> warnings) {
@@ -85,14 +185,17 @@ final class ExportCommand {
     }
 
     /** An export replaces the weights that are in its folder, so those that are still needed must lie elsewhere. */
-    private static void refuseOverlap(Source source, Folder target) {
+    private static void refuseOverlap(Source source, Folder target, Configuration hadoop) {
         String checkpoint = source.checkpoint().path();
         if (target.path().equals(checkpoint) || target.path().startsWith(checkpoint + "/")) {
             throw overlap(target, "lies in the checkpoint itself");
         }
-        source.startedFrom().filter(model -> model.path().equals(target.path())).ifPresent(model -> {
-            throw overlap(target, "is the model that training started from (model_name_or_path)");
-        });
+        source.run()
+                .map(run -> Folder.at(run.model().modelNameOrPath(), hadoop))
+                .filter(model -> model.path().equals(target.path()))
+                .ifPresent(model -> {
+                    throw overlap(target, "is the model that training started from (model_name_or_path)");
+                });
     }
 
     private static ConfigException overlap(Folder target, String limit) {
@@ -100,13 +203,7 @@ final class ExportCommand {
                 "the command line", List.of("export_dir %s %s; choose another folder".formatted(target.path(), limit)));
     }
 
-    private static void describe(Checkpoint checkpoint, Folder target, PrintStream out) {
-        out.println(String.format(
-                Locale.ROOT,
-                "checkpoint: %s (step %d, epoch %.2f)",
-                checkpoint.path(),
-                checkpoint.state().step(),
-                checkpoint.state().epoch()));
+    private static void describe(Folder target, PrintStream out) {
         ModelDirectory model = ModelDirectory.open(target);
         try (WeightIndex weights = model.weights()) {
             out.println(String.format(

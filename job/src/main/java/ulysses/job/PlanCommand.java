@@ -16,6 +16,7 @@ import ulysses.runtime.config.ParallelConfig.Device;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.weights.ModelDirectory;
 import ulysses.runtime.weights.ModelSpec;
+import ulysses.runtime.weights.TunedModel;
 
 /**
  * {@code plan F [--hardware NAME]}: memory, communication and time of a run on the device that is named, or the run's own, and one line
@@ -40,7 +41,7 @@ final class PlanCommand {
                             .formatted(group, model.heads(), model.heads())));
         }
         loaded.notes().forEach(note -> out.println("note: " + note));
-        RunShape shape = RunShape.of(config, model);
+        RunShape shape = RunShape.of(config, TunedModel.of(config, model, hadoop));
         List<RunPlan> plans = plans(shape);
         PlanText text = new PlanText(config, out);
         RunPlan chosen = chosen(options, shape.device(), plans);

@@ -12,6 +12,7 @@ import ulysses.driver.plan.RunShape;
 import ulysses.driver.plan.StepTimeEstimate;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.weights.ModelSpec;
+import ulysses.runtime.weights.ParameterPlan;
 
 /** A plan as people read it. */
 final class PlanText {
@@ -34,14 +35,25 @@ final class PlanText {
         time(plan);
     }
 
+    private static String trained(RunShape shape) {
+        ParameterPlan plan = shape.tuned().plan();
+        if (plan.frozen().isEmpty()) {
+            return "";
+        }
+        String what =
+                shape.tuned().adapter().isPresent() ? " (frozen) and an adapter of %,d" : ", of which %,d are trained";
+        return String.format(Locale.ROOT, what, plan.trainedElements());
+    }
+
     private void run(RunShape shape) {
         ModelSpec model = shape.model();
         RunShape.Mesh mesh = shape.mesh();
         print(String.format(
                 Locale.ROOT,
-                "model  %s: %,d parameters, %d layers, D %d, F %d, N %d, K %d, H %d, V %d",
+                "model  %s: %,d parameters%s, %d layers, D %d, F %d, N %d, K %d, H %d, V %d",
                 config.model().modelNameOrPath(),
                 model.parameterCount(),
+                trained(shape),
                 model.layers(),
                 model.hiddenSize(),
                 model.mlpSize(),

@@ -22,8 +22,10 @@ import ulysses.driver.report.RunReporting;
 import ulysses.driver.tokenizer.Tokenizer;
 import ulysses.runtime.config.ConfigFile;
 import ulysses.runtime.config.TrainingConfig;
+import ulysses.runtime.config.TuningConfig;
 import ulysses.runtime.weights.ModelDirectory;
 import ulysses.runtime.weights.ModelSpec;
+import ulysses.runtime.weights.TunedModel;
 
 /** {@code train}: check, prepare if needed, train, export. The whole product in one page. */
 final class TrainCommand {
@@ -48,7 +50,8 @@ final class TrainCommand {
         if (!config.model().trainFromScratch()) {
             model.weights().close(); // what their headers say is refused here, not on every rank
         }
-        describe(config, spec, out);
+        TunedModel tuned = TunedModel.of(config, spec, hadoop); // refuses what does not fit the model or adapters
+        describe(config, tuned, out);
         try (JobSession session = JobSession.open(conf, "ulysses train", config.parallel())) {
             Preflight preflight = Preflight.of(session.context(), config).heads(spec.heads(), spec.kvHeads());
             if (model.companions().contains(ModelDirectory.TOKENIZER)) { // rows that are tokenized already need none
@@ -87,7 +90,8 @@ final class TrainCommand {
         }
     }
 
-    private static void describe(TrainingConfig config, ModelSpec spec, PrintStream out) {
+    private static void describe(TrainingConfig config, TunedModel tuned, PrintStream out) {
+        ModelSpec spec = tuned.spec();
         out.println(String.format(
                 Locale.ROOT,
                 "model: %s, %s, %,d parameters, %d layers, %d heads (%d kv)",
@@ -97,6 +101,17 @@ final class TrainCommand {
                 spec.layers(),
                 spec.heads(),
                 spec.kvHeads()));
+        if (!tuned.plan().frozen().isEmpty()) {
+            out.println(String.format(
+                    Locale.ROOT,
+                    "trained: %,d parameters%s; the model's other %,d stay as they are",
+                    tuned.plan().trainedElements(),
+                    tuned.adapter()
+                            .map(lora -> " of an adapter (rank %d, scaling %s, on %s)"
+                                    .formatted(lora.rank(), lora.scaling(), String.join(", ", lora.targetModules())))
+                            .orElse(""),
+                    tuned.plan().frozenElements()));
+        }
         out.println(String.format(
                 Locale.ROOT,
                 "training: %s, rows of %,d tokens, sequence_parallel_size %d, %s",
@@ -119,7 +134,13 @@ final class TrainCommand {
                                 outcome.attempts())),
                         () -> out.println("done: nothing was left to train"));
         made.notes().forEach(note -> out.println("note: " + note));
-        out.println("model:       " + folder + "  (a Hugging Face folder: config, weights, tokenizer, model card)");
+        boolean adapter = config.tuning() instanceof TuningConfig.Lora;
+        out.println(
+                adapter
+                        ? "adapter:     " + folder
+                                + "  (a PEFT folder: adapter_config.json, adapter_model.safetensors, tokenizer, model card)"
+                        : "model:       " + folder
+                                + "  (a Hugging Face folder: config, weights, tokenizer, model card)");
         out.println("report:      " + folder + "/report.html  (curves, data, settings; open it in a browser)");
         if (!made.pictures().isEmpty()) {
             out.println("pictures:    " + folder + "/" + String.join(", ", made.pictures()));
@@ -128,7 +149,10 @@ final class TrainCommand {
         made.places().forEach(out::println);
         outcome.saved().ifPresent(saved -> out.println("checkpoint:  " + saved.path()));
         out.println(
-                "next: load the folder with transformers' AutoModelForCausalLM, or train on with model_name_or_path: "
-                        + folder);
+                adapter
+                        ? "next: load the folder with PEFT, merge it into its model with export, or train on with adapter_name_or_path: "
+                                + folder
+                        : "next: load the folder with transformers' AutoModelForCausalLM, or train on with model_name_or_path: "
+                                + folder);
     }
 }

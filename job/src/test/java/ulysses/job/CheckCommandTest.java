@@ -42,15 +42,15 @@ class CheckCommandTest {
                 .containsExactly(
                         "supported  model_name_or_path m  Model to start from: a Hugging Face folder on local disk or any"
                                 + " Hadoop file system. Required.",
-                        "supported  finetuning_type full  Which parameters are trained. LLaMA-Factory's default lora is"
-                                + " not supported yet, so write full.",
+                        "supported  finetuning_type full  Which parameters are trained: adapters beside the model, some of its"
+                                + " layers, or all.",
                         "supported  dataset d             Datasets by their names in dataset_info.json, with commas"
                                 + " between.",
                         "supported  output_dir o          Folder of the model, logs and checkpoints; any Hadoop file"
                                 + " system. Required.",
-                        "ignored    lora_rank 16          only read with finetuning_type: lora",
+                        "supported  lora_rank 16          Rank of LoRA's matrices.",
                         "supported  seed 1                Seed of data order, splits and random weights.",
-                        "note       lora_rank 16 is ignored: only read with finetuning_type: lora",
+                        "note       lora_rank 16 has no effect with finetuning_type full",
                         file + " can be trained");
     }
 

@@ -77,6 +77,51 @@ class RecordedRunsTest {
         expectSameSummary(ours, recorded, factor);
     }
 
+    /** The adapter that each run starts from, as the recording did, and that PEFT wrote. */
+    @ParameterizedTest(name = "{0} on {4} ranks")
+    @CsvSource({
+        "sft-lora, llama-64, llama-64-r8, small-bpe-llama3, 1",
+        "sft-lora, llama-64, llama-64-r8, small-bpe-llama3, 2",
+        "sft-eval-qwen2, qwen2-112, qwen2-112-r8, small-bpe-qwen, 2"
+    })
+    void sameYamlTrainsTheSameAdapter(String name, String model, String adapter, String tokenizer, int ranks) {
+        Resources.copy("recorded/data", folder.resolve("data"));
+        Resources.copy("recorded/" + name, folder.resolve(name));
+        Resources.copy(
+                "recorded/adapters/" + adapter, folder.resolve("adapters").resolve(adapter));
+        Resources.copy("recorded/models/" + model, folder.resolve("models").resolve(model));
+        Resources.copyTokenizer(tokenizer, folder.resolve("models").resolve(model));
+        Results recorded = new Results(folder.resolve(name));
+
+        JobRun.of(
+                        "train",
+                        folder.resolve(name).resolve("config.yaml").toString(),
+                        "dataset_dir=" + folder.resolve("data"),
+                        "model_name_or_path=" + folder.resolve("models").resolve(model),
+                        "adapter_name_or_path=" + folder.resolve("adapters").resolve(adapter),
+                        "output_dir=" + folder.resolve("out"),
+                        "sequence_parallel_size=" + ranks,
+                        "num_ranks=" + ranks)
+                .succeeded();
+        Results ours = new Results(folder.resolve("out"));
+
+        double loss = largestDifference(ours.series("loss"), recorded.series("loss"), 1);
+        double norm = largestDifference(ours.series("grad_norm"), recorded.series("grad_norm"), 1);
+        String file = "adapter_model.safetensors";
+        Weights start = Weights.read(folder.resolve("adapters").resolve(adapter), file);
+        Weights end = Weights.read(folder.resolve(name), "final.safetensors");
+        double weights = Weights.read(folder.resolve("out"), file).deviation(end, start);
+        Measured.note("%s on %d ranks: loss %.1e relative, gradient norm %.1e relative, adapter %.1e of its way"
+                .formatted(name, ranks, loss, norm, weights));
+        assertThat(loss).as("loss, relative").isLessThan(1e-5);
+        assertThat(norm).as("gradient norm, relative").isLessThan(1e-4);
+        assertThat(weights).as("adapter, relative to its way").isLessThan(1e-3);
+        assertThat(ours.series("learning_rate")).containsExactly(recorded.series("learning_rate"));
+        assertThat(folder.resolve("out/adapter_config.json")).exists();
+        assertThat(folder.resolve("out/tokenizer.json")).exists();
+        assertThat(folder.resolve("out/model.safetensors")).doesNotExist();
+    }
+
     /** SHA-256 over the ids of all rows, padding included, as int32 in little-endian order. */
     private void expectSameRows(JsonNode recorded) throws IOException {
         MessageDigest digest = sha256();

@@ -4,7 +4,6 @@ import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
-import ulysses.runtime.weights.ModelSpec;
 import ulysses.runtime.weights.ParameterSpec;
 
 /**
@@ -64,17 +63,22 @@ public record MemoryEstimate(List<Line> lines) {
                 hardware.isCpu() ? "JVM and libraries, of hardware.yaml" : "and workspaces, of hardware.yaml"));
         parameters(shape, lines);
         new ActivationMemory(shape).addTo(lines);
-        long largest = shape.model().parameters().stream()
+        long largest = shape.tuned().plan().trained().stream()
                 .mapToLong(ParameterSpec::elements)
                 .max()
                 .orElse(0);
-        lines.add(new Line(Moment.GRADIENT_NORM, "gradient norm", 8 * largest, "the largest parameter in float64"));
+        lines.add(new Line(
+                Moment.GRADIENT_NORM, "gradient norm", 8 * largest, "the largest trained parameter in float64"));
         return new MemoryEstimate(lines);
     }
 
     private static void parameters(RunShape shape, List<Line> lines) {
-        ModelSpec model = shape.model();
-        long parameters = model.parameterCount();
+        long parameters = shape.trained();
+        long frozen = shape.tuned().plan().frozenElements();
+        if (frozen > 0) {
+            String type = shape.isBfloat16() ? "bfloat16" : "float32";
+            lines.add(new Line(Moment.RUN, "frozen weights", shape.elementBytes() * frozen, type));
+        }
         if (shape.isBfloat16()) {
             lines.add(new Line(Moment.RUN, "weights", 2 * parameters, "bfloat16"));
             lines.add(new Line(Moment.RUN, "master weights", 4 * parameters, "float32"));

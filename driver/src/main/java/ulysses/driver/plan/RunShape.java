@@ -4,11 +4,12 @@ import ulysses.runtime.config.ParallelConfig.Device;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
 import ulysses.runtime.weights.ModelSpec;
+import ulysses.runtime.weights.TunedModel;
 
 /**
  * Everything of a run that decides about memory and time.
  *
- * @param model its shape
+ * @param tuned the model, and what of it is trained
  * @param compute what it computes with
  * @param checkpointing whether backward runs the local parts of a layer again
  * @param device where ranks compute
@@ -17,7 +18,7 @@ import ulysses.runtime.weights.ModelSpec;
  * @param mesh groups and ranks
  */
 public record RunShape(
-        ModelSpec model,
+        TunedModel tuned,
         ComputeType compute,
         boolean checkpointing,
         Device device,
@@ -47,14 +48,36 @@ public record RunShape(
     }
 
     public RunShape {
-        if (mesh.group() > model.heads()) {
+        if (mesh.group() > tuned.spec().heads()) {
             throw new IllegalArgumentException("sequence_parallel_size %d is more than num_attention_heads %d"
-                    .formatted(mesh.group(), model.heads()));
+                    .formatted(mesh.group(), tuned.spec().heads()));
         }
     }
 
+    /** A run that trains all of {@code model}. */
+    public RunShape(
+            ModelSpec model,
+            ComputeType compute,
+            boolean checkpointing,
+            Device device,
+            int rowTokens,
+            Batch batch,
+            Mesh mesh) {
+        this(TunedModel.full(model), compute, checkpointing, device, rowTokens, batch, mesh);
+    }
+
+    /** The shape of the model. */
+    public ModelSpec model() {
+        return tuned.spec();
+    }
+
+    /** Numbers that are trained. */
+    long trained() {
+        return tuned.plan().trainedElements();
+    }
+
     /** The run that {@code config} describes; one sequence-parallel group where the number of ranks is left to the cluster. */
-    public static RunShape of(TrainingConfig config, ModelSpec model) {
+    public static RunShape of(TrainingConfig config, TunedModel model) {
         int group = config.parallel().sequenceParallelSize();
         return new RunShape(
                 model,
@@ -68,33 +91,33 @@ public record RunShape(
 
     /** The same run on another device. */
     public RunShape on(Device other) {
-        return new RunShape(model, compute, checkpointing, other, rowTokens, batch, mesh);
+        return new RunShape(tuned, compute, checkpointing, other, rowTokens, batch, mesh);
     }
 
     /** The same run with other rows. */
     public RunShape withRowTokens(int tokens) {
-        return new RunShape(model, compute, checkpointing, device, tokens, batch, mesh);
+        return new RunShape(tuned, compute, checkpointing, device, tokens, batch, mesh);
     }
 
     /** The same run with as many groups of {@code group} ranks. */
     public RunShape withGroup(int group) {
-        return new RunShape(model, compute, checkpointing, device, rowTokens, batch, new Mesh(mesh.groups(), group));
+        return new RunShape(tuned, compute, checkpointing, device, rowTokens, batch, new Mesh(mesh.groups(), group));
     }
 
     /** The same run with another number of rows in a micro-batch. */
     public RunShape withRows(int rows) {
         return new RunShape(
-                model, compute, checkpointing, device, rowTokens, new Batch(rows, batch.accumulation()), mesh);
+                tuned, compute, checkpointing, device, rowTokens, new Batch(rows, batch.accumulation()), mesh);
     }
 
     /** The same run with activation checkpointing. */
     public RunShape withCheckpointing() {
-        return new RunShape(model, compute, true, device, rowTokens, batch, mesh);
+        return new RunShape(tuned, compute, true, device, rowTokens, batch, mesh);
     }
 
     /** The same run in bfloat16. */
     public RunShape inBfloat16() {
-        return new RunShape(model, ComputeType.BFLOAT16, checkpointing, device, rowTokens, batch, mesh);
+        return new RunShape(tuned, ComputeType.BFLOAT16, checkpointing, device, rowTokens, batch, mesh);
     }
 
     /** Tokens of a micro-batch of a group, S: all its rows, padded to a multiple of P. */
@@ -119,7 +142,7 @@ public record RunShape(
 
     /** How heads are dealt to the ranks of a group. */
     public HeadShare heads() {
-        return new HeadShare(model.heads(), model.kvHeads(), mesh.group());
+        return new HeadShare(model().heads(), model().kvHeads(), mesh.group());
     }
 
     /** Whether anything is exchanged within a group. */

@@ -12,7 +12,7 @@ public record StepCommunication(long allToAll, long gradients) {
     /** Of a rank of {@code shape}. */
     public static StepCommunication of(RunShape shape) {
         long perMicroBatch = shape.isSplit() ? shape.model().layers() * layer(shape) : 0;
-        long gradients = shape.mesh().ranks() > 1 ? 4 * shape.model().parameterCount() : 0;
+        long gradients = shape.mesh().ranks() > 1 ? 4 * shape.trained() : 0;
         return new StepCommunication(shape.batch().accumulation() * perMicroBatch, gradients);
     }
 

@@ -1,6 +1,7 @@
 package ulysses.driver.plan;
 
 import ulysses.runtime.weights.ModelSpec;
+import ulysses.runtime.weights.ParameterSpec;
 
 /**
  * Seconds of one optimizer step on the busiest rank, one part after the other, as the runtime does it today: nothing overlaps.
@@ -33,19 +34,31 @@ public record StepTimeEstimate(
                 accumulation * attentionOperations(shape) / (peak * hardware.attentionShare()),
                 moved.allToAllSent(group) / hardware.collectiveBytesPerSecond(group),
                 moved.gradientsSent(ranks) / hardware.collectiveBytesPerSecond(ranks),
-                (double) shape.model().parameterCount() * optimizerBytes / (hardware.memoryGbPerS() * 1e9),
+                (double) shape.trained() * optimizerBytes / (hardware.memoryGbPerS() * 1e9),
                 shape.sequence() * accumulation * shape.mesh().groups());
     }
 
     /**
-     * Operations of one rank and micro-batch: two a weight and token, thrice (forward and both gradients), and once more where layers
-     * are run again; the head is not.
+     * Operations of one rank and micro-batch: two a weight and token, twice (forward and the gradient of what goes in), once more where
+     * layers are run again, which the head is not, and once more for the gradient of a trained weight. An adapter's weights come on
+     * top.
      */
     static double matmulOperations(RunShape shape) {
         ModelSpec model = shape.model();
         double head = (double) model.vocabularySize() * model.hiddenSize();
         double layers = model.nonEmbeddingParameterCount() - (model.tiedHead() ? 0 : head);
-        return 2.0 * shape.part() * (layers * (shape.checkpointing() ? 4 : 3) + head * 3);
+        int passes = shape.checkpointing() ? 3 : 2;
+        double adapter = shape.tuned().adapter().isPresent() ? passes * (double) shape.trained() : 0;
+        return 2.0 * shape.part() * (layers * passes + head * 2 + multiplied(shape) + adapter);
+    }
+
+    /** Trained weights that something is multiplied by: all but an embedding that is no head. */
+    private static double multiplied(RunShape shape) {
+        return shape.tuned().plan().trained().stream()
+                .filter(parameter ->
+                        shape.model().tiedHead() || !parameter.name().endsWith(ModelSpec.EMBEDDING))
+                .mapToDouble(ParameterSpec::elements)
+                .sum();
     }
 
     /**

@@ -86,11 +86,15 @@ public final class CheckpointWriter {
     /**
      * The same for an adapter; the folder is then also one that PEFT loads.
      *
-     * @param baseModel the model that it is trained beside, as adapter_config.json names it
+     * @param origin what it is trained beside
      */
     public Checkpoint commitAdapter(
-            List<WrittenFile> files, TrainState state, String trainerStateJson, LoraSpec adapter, String baseModel) {
-        return commit(files, state, trainerStateJson, folder -> writeAdapterFiles(folder, files, adapter, baseModel));
+            List<WrittenFile> files,
+            TrainState state,
+            String trainerStateJson,
+            LoraSpec adapter,
+            AdapterDirectory.Origin origin) {
+        return commit(files, state, trainerStateJson, folder -> writeAdapterFiles(folder, files, adapter, origin));
     }
 
     private Checkpoint commit(
@@ -121,7 +125,8 @@ public final class CheckpointWriter {
     }
 
     /** PEFT reads one file, so the adapter's tensors, which are small, are copied from the files of all ranks. */
-    private static void writeAdapterFiles(Folder folder, List<WrittenFile> files, LoraSpec adapter, String baseModel) {
+    private static void writeAdapterFiles(
+            Folder folder, List<WrittenFile> files, LoraSpec adapter, AdapterDirectory.Origin origin) {
         List<SafetensorsFile> opened = new ArrayList<>();
         try {
             List<TensorData> tensors = new ArrayList<>();
@@ -132,7 +137,7 @@ public final class CheckpointWriter {
                         .filter(name -> StateTensor.parse(name).state().equals(StateTensor.MODEL))
                         .forEach(name -> tensors.add(ofRank.data(name)));
             }
-            AdapterDirectory.write(folder, adapter, baseModel, tensors);
+            AdapterDirectory.write(folder, adapter, origin, tensors);
         } finally {
             opened.forEach(SafetensorsFile::close);
         }

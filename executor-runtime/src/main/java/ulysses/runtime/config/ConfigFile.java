@@ -5,6 +5,7 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.apache.hadoop.conf.Configuration;
 
 /**
@@ -102,14 +103,38 @@ public final class ConfigFile {
      * @throws ConfigException with all problems
      */
     public static Loaded load(Sources sources, Configuration hadoop) {
-        ConfigReading reading = ConfigReading.of(sources, hadoop);
-        if (!reading.problems().isEmpty()) {
-            throw new ConfigException(sources.file(), reading.problems());
+        ConfigReading reading = sound(sources, hadoop);
+        if (ExportConfig.isDescribedBy(reading.settings())) {
+            throw new ConfigException(
+                    sources.file(),
+                    List.of(
+                            "output_dir is missing and export_dir is given, so this file describes an export; use the export command, or set output_dir to train"));
         }
         List<String> notes = new ArrayList<>(reading.notes());
         TrainingConfig config =
                 new ConfigSections(reading.settings(), sources, notes, new WorkingDirectory(hadoop)).config();
         return new Loaded(config, notes, reading.reports());
+    }
+
+    /**
+     * Reads and checks the description of an export; empty when the file describes a run.
+     *
+     * @param hadoop for paths on Hadoop file systems
+     * @throws ConfigException with all problems
+     */
+    public static Optional<ExportConfig> loadExport(Sources sources, Configuration hadoop) {
+        Settings settings = sound(sources, hadoop).settings();
+        return ExportConfig.isDescribedBy(settings)
+                ? Optional.of(ExportConfig.of(settings, new WorkingDirectory(hadoop)))
+                : Optional.empty();
+    }
+
+    private static ConfigReading sound(Sources sources, Configuration hadoop) {
+        ConfigReading reading = ConfigReading.of(sources, hadoop);
+        if (!reading.problems().isEmpty()) {
+            throw new ConfigException(sources.file(), reading.problems());
+        }
+        return reading;
     }
 
     /**

@@ -39,7 +39,11 @@ final class ConfigReading {
                 .forEach((key, value) -> reading.merge(merged, reading.override(key, value, "command line")));
         merged.values().forEach(reading::accept);
         reading.addDeepSpeed(hadoop);
-        new ConfigRules(reading.settings, reading.problems, reading.notes).check();
+        if (ExportConfig.isDescribedBy(reading.settings)) {
+            reading.problems.addAll(ExportConfig.problems(reading.settings));
+        } else {
+            new ConfigRules(reading.settings, reading.problems, reading.notes).check();
+        }
         return reading;
     }
 

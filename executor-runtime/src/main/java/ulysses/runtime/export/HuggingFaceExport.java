@@ -1,5 +1,9 @@
 package ulysses.runtime.export;
 
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.channels.WritableByteChannel;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -9,6 +13,8 @@ import java.util.TreeMap;
 import ulysses.runtime.checkpoint.Checkpoint;
 import ulysses.runtime.checkpoint.CheckpointReader;
 import ulysses.runtime.weights.DataType;
+import ulysses.runtime.weights.FloatFormat;
+import ulysses.runtime.weights.FloatWeights;
 import ulysses.runtime.weights.Folder;
 import ulysses.runtime.weights.ModelDirectory;
 import ulysses.runtime.weights.ModelSpec;
@@ -23,7 +29,45 @@ import ulysses.runtime.weights.WeightsException;
  * go first and config.json last, so a folder that was not finished is not taken for a model.
  */
 public final class HuggingFaceExport {
+    /** Elements that are in memory at once; chosen, not tuned. */
+    private static final int BLOCK_ELEMENTS = 1 << 20;
+
     private HuggingFaceExport() {}
+
+    /**
+     * Writes {@code weights}, rounded to {@code type}, into {@code target}; see {@link #write(ModelDirectory, ModelSpec, List,
+     * Folder, long)}. Merged adapters are computed on the way, piece by piece.
+     */
+    public static void write(
+            ModelDirectory source,
+            ModelSpec spec,
+            FloatWeights weights,
+            DataType type,
+            Folder target,
+            long shardBytes) {
+        List<TensorData> tensors = spec.parameters().stream()
+                .map(parameter -> new TensorData(
+                        parameter.name(), type, parameter.shape(), out -> stream(parameter, weights, type, out)))
+                .toList();
+        write(source, spec, tensors, target, shardBytes);
+    }
+
+    private static void stream(ParameterSpec parameter, FloatWeights weights, DataType type, WritableByteChannel out)
+            throws IOException {
+        int block = (int) Math.min(BLOCK_ELEMENTS, parameter.elements());
+        ByteBuffer values = ByteBuffer.allocate(block * Float.BYTES).order(ByteOrder.LITTLE_ENDIAN);
+        ByteBuffer stored = ByteBuffer.allocate(block * type.bytes());
+        for (long first = 0; first < parameter.elements(); first += block) {
+            int count = (int) Math.min(block, parameter.elements() - first);
+            values.clear().limit(count * Float.BYTES);
+            weights.readFloat32(parameter.name(), first, values);
+            FloatFormat.narrow(type, values.flip(), stored.clear());
+            stored.flip();
+            while (stored.hasRemaining()) {
+                out.write(stored);
+            }
+        }
+    }
 
     /** Writes the model of a complete checkpoint into {@code target}; see {@link #write}. */
     public static void fromCheckpoint(Checkpoint checkpoint, Folder target, long maxShardBytes) {

@@ -31,7 +31,6 @@ import ulysses.runtime.weights.AdapterDirectory;
 import ulysses.runtime.weights.DataType;
 import ulysses.runtime.weights.Folder;
 import ulysses.runtime.weights.ModelDirectory;
-import ulysses.runtime.weights.ModelSpec;
 import ulysses.runtime.weights.SafetensorsFile;
 import ulysses.runtime.weights.TunedModel;
 import ulysses.runtime.weights.WeightIndex;
@@ -68,7 +67,7 @@ final class RankRun {
         Files.createDirectories(scratch);
         Device device = device();
         ModelDirectory source = ModelDirectory.open(config.model().modelNameOrPath(), hadoop);
-        TunedModel tuned = TunedModel.of(config.tuning(), scaled(source.spec()), hadoop);
+        TunedModel tuned = TunedModel.of(config, source.spec(), hadoop);
         try (PackedDataset rows = PackedDataset.open(
                         assignment.trainRows(),
                         scratch.resolve("train"),
@@ -138,13 +137,6 @@ final class RankRun {
         return config.parallel().device() == ParallelConfig.Device.CPU
                 ? DeviceMemory.host()
                 : DeviceMemory.cuda(assignment.deviceIndex());
-    }
-
-    private ModelSpec scaled(ModelSpec spec) {
-        @Nullable String scaling = config.model().ropeScaling();
-        return scaling == null
-                ? spec
-                : spec.withRopeScaling(scaling, config.data().cutoffLength());
     }
 
     private void initialise(ModelDirectory source, TunedModel tuned, Parameters parameters) {
@@ -235,8 +227,7 @@ final class RankRun {
             Folder output = Folder.at(config.output().outputDir(), hadoop);
             if (tuned.adapter().isPresent()) {
                 source.copyTokenizerTo(output);
-                AdapterDirectory.write(
-                        output, tuned.adapter().get(), config.model().modelNameOrPath(), model.weights());
+                AdapterDirectory.write(output, tuned.adapter().get(), tuned.origin(config), model.weights());
             } else {
                 HuggingFaceExport.write(
                         source,

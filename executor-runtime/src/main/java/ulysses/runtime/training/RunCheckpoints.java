@@ -138,12 +138,7 @@ final class RunCheckpoints {
 
     private Checkpoint commit(List<WrittenFile> files, TrainState state, String trainerState) {
         return tuned.adapter()
-                .map(lora -> writer.commitAdapter(
-                        files,
-                        state,
-                        trainerState,
-                        lora,
-                        assignment.config().model().modelNameOrPath()))
+                .map(lora -> writer.commitAdapter(files, state, trainerState, lora, tuned.origin(assignment.config())))
                 .orElseGet(() -> writer.commit(files, state, trainerState, source, tuned.spec()));
     }
 

@@ -19,6 +19,9 @@ public final class AdapterDirectory {
     /** The file that holds its tensors. */
     public static final String WEIGHTS = "adapter_model.safetensors";
 
+    /** Ours, where the model was changed before the adapter was trained: the adapters that were merged into it, in order. */
+    public static final String MERGED = "merged_adapters.json";
+
     /** Fields that change what an adapter computes; they must be absent, null, false, 0, empty or what stands here. */
     private static final Map<String, String> PLAIN = new TreeMap<>(Map.ofEntries(
             Map.entry("alora_invocation_tokens", ""),
@@ -40,12 +43,24 @@ public final class AdapterDirectory {
 
     private final Folder folder;
     private final LoraSpec spec;
-    private final String baseModel;
+    private final Origin origin;
 
-    private AdapterDirectory(Folder folder, LoraSpec spec, String baseModel) {
+    private AdapterDirectory(Folder folder, LoraSpec spec, Origin origin) {
         this.folder = folder;
         this.spec = spec;
-        this.baseModel = baseModel;
+        this.origin = origin;
+    }
+
+    /**
+     * What an adapter was trained beside.
+     *
+     * @param model {@code base_model_name_or_path}; empty when it is not named
+     * @param merged adapters that were merged into the model before, in order
+     */
+    public record Origin(String model, List<String> merged) {
+        public Origin {
+            merged = List.copyOf(merged);
+        }
     }
 
     /** Opens the folder that {@code adapter_name_or_path} names; throws {@link WeightsException} when it is no adapter of ours. */
@@ -90,7 +105,7 @@ public final class AdapterDirectory {
             return new AdapterDirectory(
                     folder,
                     spec(config, path),
-                    config.path("base_model_name_or_path").asText(""));
+                    new Origin(config.path("base_model_name_or_path").asText(""), merged(folder)));
         } catch (JsonProcessingException e) {
             throw new WeightsException(
                     "%s is not valid JSON: %s; copy it again".formatted(path, e.getOriginalMessage()), e);
@@ -137,6 +152,14 @@ public final class AdapterDirectory {
                 texts(config.path("modules_to_save")));
     }
 
+    private static List<String> merged(Folder folder) throws JsonProcessingException {
+        List<String> merged = new ArrayList<>();
+        if (folder.has(MERGED)) {
+            JSON.readTree(folder.readText(MERGED)).forEach(path -> merged.add(path.asText()));
+        }
+        return merged;
+    }
+
     private static List<String> texts(JsonNode list) {
         List<String> texts = new ArrayList<>();
         list.forEach(element -> texts.add(element.asText()));
@@ -153,9 +176,9 @@ public final class AdapterDirectory {
         return spec;
     }
 
-    /** {@code base_model_name_or_path}: the model that it was trained beside; empty when it names none. */
-    public String baseModel() {
-        return baseModel;
+    /** What it was trained beside. */
+    public Origin origin() {
+        return origin;
     }
 
     /** Opens its tensors, checked to be those of an adapter of {@code model}; the caller closes the file. */
@@ -188,28 +211,28 @@ public final class AdapterDirectory {
                             file.path(),
                             wrong.get(0),
                             wrong.size() > 1 ? " (and %d more)".formatted(wrong.size() - 1) : "",
-                            baseModel.isEmpty() ? "" : ", " + baseModel));
+                            origin.model().isEmpty() ? "" : ", " + origin.model()));
         }
     }
 
     /**
      * Writes an adapter into {@code target}, the file that makes it complete last.
      *
-     * @param baseModel {@code base_model_name_or_path}
+     * @param origin what it was trained beside
      * @param tensors all parameters of {@code spec}, under PEFT's names
      */
-    public static void write(Folder target, LoraSpec spec, String baseModel, List<TensorData> tensors) {
+    public static void write(Folder target, LoraSpec spec, Origin origin, List<TensorData> tensors) {
         target.delete(CONFIG);
+        target.delete(MERGED);
         SafetensorsFile.write(target, WEIGHTS, tensors);
-        target.write(CONFIG, configJson(spec, baseModel).getBytes(StandardCharsets.UTF_8));
+        if (!origin.merged().isEmpty()) {
+            target.write(
+                    MERGED, JSON.valueToTree(origin.merged()).toPrettyString().getBytes(StandardCharsets.UTF_8));
+        }
+        target.write(CONFIG, configJson(spec, origin.model()).getBytes(StandardCharsets.UTF_8));
     }
 
-    /**
-     * The text of adapter_config.json as PEFT writes it.
-     *
-     * @param baseModel {@code base_model_name_or_path}
-     */
-    public static String configJson(LoraSpec spec, String baseModel) {
+    private static String configJson(LoraSpec spec, String baseModel) {
         ObjectNode config = JSON.createObjectNode();
         config.putObject("alpha_pattern");
         config.putNull("auto_mapping").put("base_model_name_or_path", baseModel).put("bias", "none");

@@ -69,6 +69,25 @@ public final class FloatFormat {
         };
     }
 
+    /**
+     * Narrows the float32 values between position and limit of {@code source} to {@code type}, and puts them at the position of {@code
+     * into}; both positions move.
+     */
+    public static void narrow(DataType type, ByteBuffer source, ByteBuffer into) {
+        ByteBuffer from = source.order(ByteOrder.LITTLE_ENDIAN);
+        ByteBuffer to = into.order(ByteOrder.LITTLE_ENDIAN);
+        while (from.hasRemaining()) {
+            float value = from.getFloat();
+            switch (type) {
+                case F32 -> to.putFloat(value);
+                case BF16 -> to.putShort(toBfloat16(value));
+                case F16 -> to.putShort(toHalf(value));
+                case F64, I64, I32, I16, I8, U8, BOOL ->
+                    throw new IllegalArgumentException("float32 is not narrowed to %s".formatted(type));
+            }
+        }
+    }
+
     /** The value of an IEEE half. */
     static float halfToFloat(short half) {
         int exponent = (half >>> 10) & 0x1f;

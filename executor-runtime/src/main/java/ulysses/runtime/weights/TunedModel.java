@@ -11,6 +11,7 @@ import java.util.function.Consumer;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.apache.hadoop.conf.Configuration;
+import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.config.TuningConfig;
 
 /**
@@ -40,6 +41,32 @@ public record TunedModel(
         return new TunedModel(spec, ParameterPlan.full(spec), Optional.empty(), Optional.empty(), List.of());
     }
 
+    /** {@code spec} with {@code adapters} merged into it, in order; nothing is trained. */
+    public static TunedModel merged(ModelSpec spec, List<AdapterDirectory> adapters) {
+        ModelSpec shape = spec;
+        for (AdapterDirectory adapter : adapters) {
+            adapter.weights(shape).close(); // what does not fit is refused here
+            shape = MergedWeights.shape(shape, adapter.spec());
+        }
+        return new TunedModel(shape, ParameterPlan.frozen(shape), Optional.empty(), Optional.empty(), adapters);
+    }
+
+    /**
+     * What {@code config} makes of the model {@code stored}, rotary scaling included; throws {@link WeightsException} when the two
+     * don't fit, with all problems.
+     */
+    public static TunedModel of(TrainingConfig config, ModelSpec stored, Configuration hadoop) {
+        return of(config.tuning(), scaled(config, stored), hadoop);
+    }
+
+    /** The model {@code stored} with the rotary scaling that {@code config} asks for. */
+    public static ModelSpec scaled(TrainingConfig config, ModelSpec stored) {
+        String scaling = config.model().ropeScaling();
+        return scaling == null
+                ? stored
+                : stored.withRopeScaling(scaling, config.data().cutoffLength());
+    }
+
     /** What {@code tuning} makes of {@code spec}; throws {@link WeightsException} when the two don't fit, with all problems. */
     public static TunedModel of(TuningConfig tuning, ModelSpec spec, Configuration hadoop) {
         if (tuning instanceof TuningConfig.Lora lora) {
@@ -58,11 +85,7 @@ public record TunedModel(
                 .toList();
         boolean goesOn = !adapters.isEmpty() && !tuning.createNewAdapter();
         List<AdapterDirectory> merged = goesOn ? adapters.subList(0, adapters.size() - 1) : adapters;
-        ModelSpec shape = spec;
-        for (AdapterDirectory adapter : merged) {
-            adapter.weights(shape).close(); // what does not fit is refused here
-            shape = MergedWeights.shape(shape, adapter.spec());
-        }
+        ModelSpec shape = merged(spec, merged).spec();
         Optional<AdapterDirectory> start = goesOn ? Optional.of(adapters.get(adapters.size() - 1)) : Optional.empty();
         LoraSpec lora = start.isPresent() ? start.get().spec() : fresh(tuning, shape);
         if (start.isPresent()) {
@@ -155,6 +178,13 @@ public record TunedModel(
                 .map(LoraSpec::moduleOf)
                 .forEach(module -> modules.add(module.substring(module.lastIndexOf('.') + 1)));
         return modules;
+    }
+
+    /** What the adapter that {@code config} trains stands beside, as its files name it. */
+    public AdapterDirectory.Origin origin(TrainingConfig config) {
+        return new AdapterDirectory.Origin(
+                config.model().modelNameOrPath(),
+                merged.stream().map(adapter -> adapter.folder().path()).toList());
     }
 
     /**

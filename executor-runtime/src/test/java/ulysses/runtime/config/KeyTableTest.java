@@ -107,6 +107,11 @@ class KeyTableTest {
                 .config();
 
         Set<String> read = new TreeSet<>(reading.settings().keysRead());
+        ConfigReading export = ConfigReading.of(
+                ConfigFile.Sources.ofFile(ConfigFileTest.write(folder, "model_name_or_path: m\nexport_dir: e\n")),
+                new Configuration(false));
+        ExportConfig.of(export.settings(), new WorkingDirectory(new Configuration(false)));
+        read.addAll(export.settings().keysRead());
 
         assertThat(read)
                 .isEqualTo(new TreeSet<>(keys().filter(key -> key.answer() == ConfigKey.Answer.SUPPORTED)

@@ -136,6 +136,23 @@ final class PeerParityTest {
         }
     }
 
+    /** Merged without native code, then asked: PEFT's {@code merge_and_unload} gave the recorded logits. */
+    @ParameterizedTest
+    @ValueSource(strings = {"tiny-llama", "tiny-qwen2", "tiny-qwen3"})
+    void givesLogitsOfAMergedAdapter(String name) {
+        try (TinyModel tiny = TinyModel.merged(name, "lora/final_adapter")) {
+            int[] ids = tiny.ints("forward", "tensors.safetensors", "input_ids");
+            int length = ids.length / 2;
+            int[] positions =
+                    IntStream.range(0, ids.length).map(t -> t % length).toArray();
+
+            float[] logits = tiny.hiddenAndLogits(ids, positions, new int[] {0, length, 2 * length})[1];
+
+            double gap = largestDifference(logits, tiny.floats("lora", "merged.safetensors", "logits"));
+            assertThat(noted(name + ", lora", "logits", gap)).isLessThan(1e-5);
+        }
+    }
+
     @ParameterizedTest
     @ValueSource(strings = {"tiny-llama", "tiny-qwen2", "tiny-qwen3"})
     void givesTheCurveOfAnAdapter(String name) {

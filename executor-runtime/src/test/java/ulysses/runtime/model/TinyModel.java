@@ -20,6 +20,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import ulysses.runtime.attention.SequenceLayout;
 import ulysses.runtime.collective.Collectives;
+import ulysses.runtime.collective.SingleRank;
 import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
 import ulysses.runtime.data.MicroBatch;
@@ -29,11 +30,13 @@ import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.objective.NextToken;
 import ulysses.runtime.training.SequenceStep;
 import ulysses.runtime.weights.AdapterDirectory;
+import ulysses.runtime.weights.DataType;
 import ulysses.runtime.weights.Folder;
 import ulysses.runtime.weights.ModelDirectory;
 import ulysses.runtime.weights.ModelSpec;
 import ulysses.runtime.weights.ParameterPlan;
 import ulysses.runtime.weights.SafetensorsFile;
+import ulysses.runtime.weights.TunedModel;
 
 /** A reference model with its recorded cases, and one micro-batch run through it: what parity tests share. */
 public final class TinyModel implements AutoCloseable {
@@ -56,33 +59,48 @@ public final class TinyModel implements AutoCloseable {
 
     /** Loads {@code name}; its sequences are split over {@code group}. */
     public TinyModel(String name, Collectives group, boolean checkpointing) {
-        this(name, Optional.empty(), group, checkpointing);
+        this(name, TunedModel.full(specOf(name)), group, checkpointing);
     }
 
     /** The same with the recorded adapter of {@code caseName}, which alone is trained. */
     public static TinyModel withAdapter(String name, String caseName, Collectives group, boolean checkpointing) {
-        Folder adapter = folder("cases/" + name + "/" + caseName + "/adapter");
-        return new TinyModel(name, Optional.of(AdapterDirectory.open(adapter)), group, checkpointing);
+        AdapterDirectory adapter = AdapterDirectory.open(folder("cases/" + name + "/" + caseName + "/adapter"));
+        ModelSpec spec = specOf(name);
+        TunedModel tuned = new TunedModel(
+                spec,
+                ParameterPlan.adapter(spec, adapter.spec()),
+                Optional.of(adapter.spec()),
+                Optional.of(adapter),
+                List.of());
+        return new TinyModel(name, tuned, group, checkpointing);
     }
 
-    private TinyModel(String name, Optional<AdapterDirectory> adapter, Collectives group, boolean checkpointing) {
+    /** The same with the adapter in {@code path} merged into it, which is then frozen. */
+    public static TinyModel merged(String name, String path) {
+        AdapterDirectory adapter = AdapterDirectory.open(folder("cases/" + name + "/" + path));
+        return new TinyModel(name, TunedModel.merged(specOf(name), List.of(adapter)), new SingleRank("merged"), true);
+    }
+
+    private static ModelSpec specOf(String name) {
+        return ModelDirectory.open(folder("models/" + name)).spec();
+    }
+
+    private TinyModel(String name, TunedModel tuned, Collectives group, boolean checkpointing) {
         this.name = name;
         ModelDirectory directory = ModelDirectory.open(folder("models/" + name));
-        this.spec = directory.spec();
-        ParameterPlan plan =
-                adapter.map(it -> ParameterPlan.adapter(spec, it.spec())).orElseGet(() -> ParameterPlan.full(spec));
-        this.parameters = new Parameters(plan, ComputeType.FLOAT32, new Device("cpu"));
+        this.spec = tuned.spec();
+        this.parameters = new Parameters(tuned.plan(), ComputeType.FLOAT32, new Device("cpu"));
         InitialWeights weights = new InitialWeights(spec, parameters);
-        weights.load(directory.weights());
-        adapter.ifPresent(it -> {
-            try (SafetensorsFile file = it.weights(spec)) {
-                weights.loadAdapter(it.spec(), file);
+        tuned.read(directory.weights(), directory.spec(), DataType.F32, weights::load);
+        tuned.start().ifPresent(adapter -> {
+            try (SafetensorsFile file = adapter.weights(spec)) {
+                weights.loadAdapter(adapter.spec(), file);
             }
         });
         this.model = new CausalLm(
                 spec,
                 parameters,
-                adapter.map(it -> new CausalLm.Adapter(it.spec(), 0)),
+                tuned.adapter().map(lora -> new CausalLm.Adapter(lora, 0)),
                 new CausalLm.Layers(ParallelConfig.Device.CPU, checkpointing),
                 group);
         this.step = new SequenceStep(model, new NextToken(model.head()), group);

@@ -1,0 +1,45 @@
+package ulysses.runtime.config;
+
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * What LLaMA-Factory's {@code export} is told: a model, adapters to merge into it, and where the result goes. A file describes an
+ * export when it gives {@code export_dir} and no {@code output_dir}.
+ *
+ * @param modelNameOrPath {@code model_name_or_path}
+ * @param adapters {@code adapter_name_or_path}: merged in order
+ * @param exportDir {@code export_dir}
+ * @param maxShardBytes {@code export_size}, in gigabytes of 10^9 bytes there
+ * @param type {@code infer_dtype}: float16, bfloat16, float32, or auto for the type of the model's files
+ */
+public record ExportConfig(
+        String modelNameOrPath, List<String> adapters, String exportDir, long maxShardBytes, String type) {
+    public ExportConfig {
+        adapters = List.copyOf(adapters);
+    }
+
+    static boolean isDescribedBy(Settings settings) {
+        return settings.isGiven("export_dir") && !settings.isGiven("output_dir");
+    }
+
+    /** What is wrong with the keys of an export. */
+    static List<String> problems(Settings settings) {
+        List<String> problems = new ArrayList<>();
+        if (settings.sound("model_name_or_path") && !settings.isGiven("model_name_or_path")) {
+            problems.add("model_name_or_path is missing; name a Hugging Face model folder");
+        }
+        return problems;
+    }
+
+    static ExportConfig of(Settings settings, WorkingDirectory working) {
+        return new ExportConfig(
+                working.absoluteIfThere(settings.text("model_name_or_path").orElseThrow()),
+                settings.list("adapter_name_or_path").stream()
+                        .map(working::absoluteIfThere)
+                        .toList(),
+                working.anchored(settings.text("export_dir").orElseThrow()),
+                settings.integer("export_size") * 1_000_000_000L,
+                settings.choice("infer_dtype"));
+    }
+}
