@@ -8,7 +8,9 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.Random;
+import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -26,9 +28,12 @@ import ulysses.runtime.data.MicroBatch;
 import ulysses.runtime.memory.TensorArrays;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.objective.NextToken;
+import ulysses.runtime.segment.Parameter;
 import ulysses.runtime.segment.Segment;
 import ulysses.runtime.training.SequenceStep;
+import ulysses.runtime.weights.LoraSpec;
 import ulysses.runtime.weights.ModelSpec;
+import ulysses.runtime.weights.ParameterPlan;
 
 /** Segments against one graph of autograd over a plain model in float64; and with recomputation against without, bit for bit. */
 final class SegmentGradientTest {
@@ -105,6 +110,86 @@ final class SegmentGradientTest {
                     assertThat(torch.equal(pass.output(), layers.infer(embedded)))
                             .isTrue();
                 }
+            }
+        }
+    }
+
+    /** Layers below the first trained one are not walked back; the others give what they give when all is trained. */
+    @ParameterizedTest(name = "checkpointing {0}")
+    @ValueSource(booleans = {true, false})
+    void frozenParametersChangeNoGradientOfTheOthers(boolean checkpointing) {
+        ModelSpec spec = SmallModels.spec("qwen3", 4, 2, ", \"attention_bias\": true");
+        for (String trained : List.of("model.layers.1.", "mlp.down_proj", "model.norm", "lm_head", "embed_tokens")) {
+            ParameterPlan plan = ParameterPlan.partly(spec, name -> name.contains(trained));
+            try (Parameters all = SmallModels.parameters(spec, ComputeType.FLOAT32);
+                    Parameters some = new Parameters(plan, ComputeType.FLOAT32, all.device())) {
+                copy(all, some);
+                Map<String, double[]> expected = new LinkedHashMap<>();
+                Map<String, double[]> actual = new LinkedHashMap<>();
+
+                double loss = run(spec, all, new SingleRank("one"), checkpointing, expected);
+                double sameLoss = run(spec, some, new SingleRank("one"), checkpointing, actual);
+
+                assertThat(sameLoss).isEqualTo(loss);
+                assertThat(actual.keySet()).isNotEmpty().allMatch(name -> name.contains(trained));
+                assertThat(some.elements()).isEqualTo(plan.trainedElements()).isLessThan(all.elements());
+                actual.forEach((name, gradient) -> assertThat(gradient).as(name).isEqualTo(of(name, expected)));
+            }
+        }
+    }
+
+    /** With dropout the loss is still a function of the adapter: a step along a direction changes it as the gradient says. */
+    @ParameterizedTest(name = "dropout {0}")
+    @ValueSource(doubles = {0, 0.3})
+    void gradientsOfAnAdapterAreThoseOfTheLoss(double dropout) {
+        ModelSpec spec = SmallModels.llama();
+        LoraSpec lora = new LoraSpec(4, 8, dropout, false, LoraSpec.allLinear(spec), List.of("lm_head"));
+        try (Parameters parameters =
+                        new Parameters(ParameterPlan.adapter(spec, lora), ComputeType.FLOAT32, new Device("cpu"));
+                TensorScope scope = TensorScope.open()) {
+            InitialWeights weights = new InitialWeights(spec, parameters);
+            weights.draw(7);
+            weights.drawAdapter(lora, 7);
+            Random random = new Random(6);
+            parameters.master().add_(noise(random, parameters).mul_(new Scalar(0.2)));
+            for (Parameter parameter : parameters.trained()) {
+                CausalLm model = new CausalLm(
+                        spec,
+                        parameters,
+                        Optional.of(new CausalLm.Adapter(lora, 3)),
+                        new CausalLm.Layers(ParallelConfig.Device.CPU, true),
+                        new SingleRank("one"));
+                SequenceStep step = new SequenceStep(model, new NextToken(model.head()), new SingleRank("one"));
+                parameters.zeroGradients();
+                double loss = step.forwardBackward(BATCH, 1);
+                double expected = TensorArrays.innerProduct(parameter.gradient(), parameter.gradient());
+                double length = 1e-2 / Math.sqrt(expected);
+                Tensor direction = parameter.gradient().mul(new Scalar(length / Math.sqrt(expected)));
+                Tensor value = parameter.value().detach();
+
+                value.add_(direction);
+                double ahead = step.forwardBackward(BATCH, 1);
+                value.sub_(direction.mul(new Scalar(2.0)));
+                double behind = step.forwardBackward(BATCH, 1);
+                value.add_(direction);
+
+                double measured = (ahead - behind) / 2;
+                assertThat(measured / (length * Math.sqrt(expected)))
+                        .as("%s, loss %s", parameter.name(), loss)
+                        .isCloseTo(1, within(5e-3));
+            }
+        }
+    }
+
+    private static Tensor noise(Random random, Parameters parameters) {
+        return TensorArrays.gaussian(random, parameters.elements()).to(torch.ScalarType.Float);
+    }
+
+    private static void copy(Parameters from, Parameters to) {
+        try (TensorScope scope = TensorScope.open()) {
+            for (Parameter parameter : from.all()) {
+                Tensor value = parameter.value().detach();
+                to.startOf(parameter.name()).copy_(value.view(value.numel()));
             }
         }
     }
@@ -192,7 +277,7 @@ final class SegmentGradientTest {
         parameters.zeroGradients();
         double loss = new SequenceStep(model, new NextToken(model.head()), group)
                 .forwardBackward(BATCH, BATCH.trainedTokens());
-        parameters.all().forEach(p -> gradients.put(p.name(), TensorArrays.values(p.gradient())));
+        parameters.trained().forEach(p -> gradients.put(p.name(), TensorArrays.values(p.gradient())));
         return loss;
     }
 }
