@@ -4,13 +4,18 @@ import static java.util.Map.entry;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import ulysses.driver.plan.MemoryEstimate.Moment;
 import ulysses.driver.plan.RunShape.Batch;
 import ulysses.driver.plan.RunShape.Mesh;
 import ulysses.runtime.config.ParallelConfig.Device;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
+import ulysses.runtime.weights.LoraSpec;
+import ulysses.runtime.weights.ParameterPlan;
+import ulysses.runtime.weights.TunedModel;
 
 /** Every line against numbers counted by hand; S = 64, D = 8, F = 16, N = 4, K = 2, H = 2, V = 32, two layers. */
 class MemoryEstimateTest {
@@ -67,6 +72,25 @@ class MemoryEstimateTest {
                         entry("attention backward", 6144 + 64 * 2 * 2 * 4 + 2 * 512L),
                         entry("exchange buffers", 6144 + 2 * 1024 + 1024L),
                         entry("gradient norm", 8 * 256L));
+    }
+
+    @Test
+    void anAdapterHoldsGradientsAndStatesOfItselfAlone() {
+        RunShape plain = SmallRun.shape(1);
+        LoraSpec lora = new LoraSpec(2, 4, 0, false, LoraSpec.allLinear(plain.model()), List.of());
+        long adapter = ParameterPlan.adapter(plain.model(), lora).trainedElements();
+        TunedModel tuned = new TunedModel(
+                plain.model(),
+                ParameterPlan.adapter(plain.model(), lora),
+                Optional.of(lora),
+                Optional.empty(),
+                List.of());
+        RunShape shape = new RunShape(tuned, ComputeType.BFLOAT16, true, Device.CPU, 64, plain.batch(), plain.mesh());
+
+        MemoryEstimate estimate = MemoryEstimate.of(shape, SmallRun.device("d", 1e9));
+
+        assertThat(estimate.bytes(Moment.RUN))
+                .isEqualTo(2 * plain.model().parameterCount() + (2 + 4 + 4 + 8) * adapter);
     }
 
     @Test

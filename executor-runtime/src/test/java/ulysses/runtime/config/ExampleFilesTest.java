@@ -1,11 +1,13 @@
 package ulysses.runtime.config;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Stream;
 import org.apache.hadoop.conf.Configuration;
 import org.junit.jupiter.api.Test;
@@ -50,19 +52,39 @@ class ExampleFilesTest {
         assertThat(config.data().packing()).isEqualTo(TrainingConfig.Packing.BEST_FIT);
     }
 
+    @Test
+    void mergeExampleIsAnExport() {
+        Sources merge = Sources.ofFile(
+                EXAMPLES.resolve("merge_lora/llama3_lora_sft.yaml").toString());
+
+        ExportConfig export =
+                ConfigFile.loadExport(merge, new Configuration(false)).orElseThrow();
+
+        assertThat(export.adapters()).containsExactly("saves/llama3-8b/lora/sft");
+        assertThat(export.exportDir()).endsWith("/saves/llama3-8b/lora/sft-merged");
+        assertThat(export.maxShardBytes()).isEqualTo(5_000_000_000L);
+        assertThatThrownBy(() -> ConfigFile.load(merge, new Configuration(false)))
+                .hasMessageContaining("this file describes an export; use the export command");
+    }
+
     private static Loaded load(Path yaml) throws IOException {
         Sources sources = Sources.ofFile(yaml.toString());
-        String deepSpeed = Files.readAllLines(yaml).stream()
+        Optional<String> deepSpeed = Files.readAllLines(yaml).stream()
                 .filter(line -> line.startsWith("deepspeed: "))
                 .map(line -> line.split(" ", -1)[1])
-                .findFirst()
-                .orElseThrow();
+                .findFirst();
         return ConfigFile.load(
-                sources.with("deepspeed", Path.of("..", deepSpeed).toString()), new Configuration(false));
+                deepSpeed
+                        .map(file ->
+                                sources.with("deepspeed", Path.of("..", file).toString()))
+                        .orElse(sources),
+                new Configuration(false));
     }
 
     static List<Path> yamls() throws IOException {
-        return files(".yaml");
+        return files(".yaml").stream()
+                .filter(file -> !file.toString().contains("merge_lora"))
+                .toList();
     }
 
     static List<Path> deepSpeedFiles() throws IOException {

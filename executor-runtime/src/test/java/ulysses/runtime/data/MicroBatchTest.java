@@ -38,6 +38,15 @@ class MicroBatchTest {
     }
 
     @Test
+    void tokensAreNumberedByTheirRowInTheRunAndTheirPlaceInIt() {
+        MicroBatch batch = MicroBatch.of(List.of(ROW, ROW), 4, 7);
+
+        assertThat(batch.numbers()).startsWith(7L << 32, (7L << 32) + 1).endsWith((8L << 32) + 4, -1, -1);
+        assertThat(batch.slice(1, 2).numbers())
+                .containsExactly((8L << 32) + 1, (8L << 32) + 2, (8L << 32) + 3, (8L << 32) + 4, -1, -1);
+    }
+
+    @Test
     void withoutRowsItIsPadding() {
         MicroBatch batch = MicroBatch.of(List.of(), 4);
 

@@ -14,6 +14,7 @@ import ulysses.runtime.memory.NativeRuntime;
 import ulysses.runtime.memory.TensorArrays;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.weights.ModelSpec;
+import ulysses.runtime.weights.TunedModel;
 
 /** Fixture: two-layer models with random weights of all kinds, and random packed rows for them. */
 public final class SmallModels {
@@ -43,8 +44,15 @@ public final class SmallModels {
 
     /** Drawn weights with noise on all of them, so that norms are not 1 and biases not 0. */
     public static Parameters parameters(ModelSpec spec, ComputeType compute) {
-        Parameters parameters = new Parameters(spec, compute, new Device("cpu"));
-        new InitialWeights(spec, parameters).draw(7);
+        return parameters(TunedModel.full(spec), compute);
+    }
+
+    /** The same of a model of which not all is trained: noise on what is. */
+    public static Parameters parameters(TunedModel tuned, ComputeType compute) {
+        Parameters parameters = new Parameters(tuned.plan(), compute, new Device("cpu"));
+        InitialWeights weights = new InitialWeights(tuned.spec(), parameters);
+        weights.draw(7);
+        tuned.adapter().ifPresent(lora -> weights.drawAdapter(lora, 7));
         try (TensorScope scope = TensorScope.open()) {
             Tensor noise =
                     TensorArrays.gaussian(new Random(8), parameters.elements()).to(torch.ScalarType.Float);

@@ -6,6 +6,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Random;
 import java.util.TreeMap;
+import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.Test;
@@ -15,10 +16,12 @@ import ulysses.runtime.config.StepConfig;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
 import ulysses.runtime.memory.TensorArrays;
 import ulysses.runtime.memory.TensorScope;
+import ulysses.runtime.model.InitialWeights;
 import ulysses.runtime.model.Parameters;
 import ulysses.runtime.model.SmallModels;
 import ulysses.runtime.segment.Parameter;
 import ulysses.runtime.weights.ModelSpec;
+import ulysses.runtime.weights.ParameterPlan;
 
 /** Against the update written out in float64. */
 final class AdamWTest {
@@ -88,6 +91,39 @@ final class AdamWTest {
                         .as(parameter.name())
                         .isLessThan(decays ? 1e-7 : Double.MIN_VALUE);
             }
+        }
+    }
+
+    @Test
+    void aGroupHasItsOwnFactorOnTheRate() {
+        ModelSpec spec = SmallModels.llama();
+        ParameterPlan plan = ParameterPlan.partly(spec, name -> name.contains("layers.0"))
+                .withRates(Map.of("model.layers.0.mlp.up_proj.weight", 4.0));
+        try (Parameters parameters = new Parameters(plan, ComputeType.FLOAT32, new Device("cpu"));
+                AdamW adam = new AdamW(parameters, config(0.25, 0.9, 0.999, 1e-8));
+                TensorScope scope = TensorScope.open()) {
+            new InitialWeights(spec, parameters).draw(7);
+            Map<String, double[]> before = new TreeMap<>();
+            parameters.all().forEach(p -> before.put(p.name(), TensorArrays.values(p.value())));
+
+            adam.step(0.1);
+
+            for (Parameter parameter : parameters.all()) {
+                boolean faster = parameter.name().endsWith("up_proj.weight");
+                double rate = parameter.isTrained() && !parameter.name().contains("norm") ? 0.1 * (faster ? 4 : 1) : 0;
+                double[] expected = Objects.requireNonNull(before.get(parameter.name()));
+                boolean first = parameter.name().contains("layers.0");
+                for (int i = 0; i < expected.length; i++) {
+                    expected[i] *= first ? 1 - rate * 0.25 : 1;
+                }
+                assertThat(TensorArrays.relative(TensorArrays.values(parameter.value()), expected))
+                        .as(parameter.name())
+                        .isLessThan(1e-7);
+            }
+            assertThat(parameters.elements())
+                    .isEqualTo(adam.firstMoment().numel())
+                    .isEqualTo(parameters.gradients().numel())
+                    .isEqualTo(plan.trainedElements());
         }
     }
 

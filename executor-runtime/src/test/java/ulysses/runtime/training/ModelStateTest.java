@@ -18,14 +18,17 @@ import ulysses.runtime.checkpoint.TrainState;
 import ulysses.runtime.collective.ProcessGroups;
 import ulysses.runtime.collective.RankThreads;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
+import ulysses.runtime.config.TuningConfig;
 import ulysses.runtime.data.PackedRow;
 import ulysses.runtime.memory.TensorArrays;
 import ulysses.runtime.mesh.RankMesh;
 import ulysses.runtime.model.SmallModels;
 import ulysses.runtime.training.TrainingRank.How;
+import ulysses.runtime.weights.AdapterDirectory;
 import ulysses.runtime.weights.Folder;
 import ulysses.runtime.weights.ModelDirectory;
 import ulysses.runtime.weights.ModelSpec;
+import ulysses.runtime.weights.TunedModel;
 import ulysses.runtime.weights.WrittenFile;
 
 /** A live model through a checkpoint and back, on as many ranks as wrote it and on others. */
@@ -58,22 +61,26 @@ final class ModelStateTest {
 
     @ParameterizedTest(name = "{0}: {1} ranks into {2}")
     @CsvSource({
-        "FLOAT32,2,2",
-        "FLOAT32,2,1",
-        "FLOAT32,2,4",
-        "FLOAT32,1,3",
-        "BFLOAT16,2,2",
-        "BFLOAT16,2,1",
-        "BFLOAT16,2,4"
+        "FLOAT32,2,2,full",
+        "FLOAT32,2,1,full",
+        "FLOAT32,2,4,full",
+        "FLOAT32,1,3,full",
+        "BFLOAT16,2,2,full",
+        "BFLOAT16,2,1,full",
+        "BFLOAT16,2,4,full",
+        "FLOAT32,2,4,lora",
+        "BFLOAT16,2,2,lora",
+        "BFLOAT16,2,2,freeze"
     })
-    void allStatesComeBackBitForBitOnAnyNumberOfRanks(ComputeType compute, int writing, int reading) {
+    void allStatesComeBackBitForBitOnAnyNumberOfRanks(ComputeType compute, int writing, int reading, String type) {
+        TunedModel tuned = tuned(type);
         How how = How.PLAIN.with(compute);
         RankMesh mesh = new RankMesh(writing, writing);
         Folder folder = Folder.at(directory.toString(), new Configuration());
         CheckpointWriter writer = new CheckpointWriter(new CheckpointStore(folder.folder("output")), 1, "run", mesh);
         List<List<WrittenFile>> files = new CopyOnWriteArrayList<>();
         List<State[]> written = RankThreads.run(mesh, groups -> {
-            try (TrainingRank rank = TrainingRank.of(SPEC, how, groups)) {
+            try (TrainingRank rank = TrainingRank.of(tuned, how, groups)) {
                 train(rank, mesh, groups, STEPS);
                 int worldRank = groups.world().rank();
                 files.add(writer.writeRank(
@@ -87,16 +94,16 @@ final class ModelStateTest {
             }
         });
         folder.folder("model").write("config.json", CONFIG.getBytes(StandardCharsets.UTF_8));
-        Checkpoint checkpoint = writer.commit(
-                files.stream().flatMap(List::stream).toList(),
-                new TrainState(STEPS, 0, 0, 0, 0, 0, 0, 7, "config", "data"),
-                "{}",
-                ModelDirectory.open(folder.folder("model")),
-                SPEC);
+        List<WrittenFile> all = files.stream().flatMap(List::stream).toList();
+        TrainState state = new TrainState(STEPS, 0, 0, 0, 0, 0, 0, 7, "config", "data");
+        Checkpoint checkpoint = tuned.adapter()
+                .map(lora -> writer.commitAdapter(all, state, "{}", lora, new AdapterDirectory.Origin("m", List.of())))
+                .orElseGet(() -> writer.commit(all, state, "{}", ModelDirectory.open(folder.folder("model")), SPEC));
+        expectFolder(checkpoint, tuned);
 
         RankMesh other = new RankMesh(reading, reading);
         List<State[]> read = RankThreads.run(other, groups -> {
-            try (TrainingRank rank = TrainingRank.of(SPEC, how, groups);
+            try (TrainingRank rank = TrainingRank.of(tuned, how, groups);
                     CheckpointReader reader = CheckpointReader.open(checkpoint)) {
                 rank.parameters().master().zero_();
                 rank.state().restore(reader, checkpoint.state().step());
@@ -114,6 +121,32 @@ final class ModelStateTest {
                 assertThat(TensorArrays.relative(of[1].masters(), written.get(0)[1].masters()))
                         .isLessThan(compute == ComputeType.FLOAT32 ? 1e-6 : 1e-3);
             }
+        }
+    }
+
+    private static TunedModel tuned(String type) {
+        TuningConfig.Stage stage = TuningConfig.Stage.SFT;
+        return switch (type) {
+            case "lora" ->
+                TunedModel.of(
+                        new TuningConfig.Lora(
+                                stage, 2, 4, 0.1, List.of("all"), List.of("norm"), false, 1, List.of(), false),
+                        SPEC,
+                        new Configuration());
+            case "freeze" ->
+                TunedModel.of(new TuningConfig.Freeze(stage, 1, List.of("all"), List.of()), SPEC, new Configuration());
+            default -> TunedModel.full(SPEC);
+        };
+    }
+
+    /** The checkpoint is a folder that PEFT or transformers loads. */
+    private static void expectFolder(Checkpoint checkpoint, TunedModel tuned) {
+        if (tuned.adapter().isPresent()) {
+            AdapterDirectory adapter = AdapterDirectory.open(checkpoint.folder());
+            adapter.weights(SPEC).close();
+            assertThat(adapter.spec()).isEqualTo(tuned.adapter().get());
+        } else {
+            ModelDirectory.open(checkpoint.folder()).weights().close();
         }
     }
 

@@ -24,7 +24,7 @@ import ulysses.runtime.weights.TunedModel;
 /** Fixture: what one rank trains with, over any groups; all ranks start with the same weights. */
 final class TrainingRank implements AutoCloseable {
 
-    private final ModelSpec spec;
+    private final TunedModel tuned;
     private final Parameters parameters;
     private final AdamW optimizer;
     private final SequenceStep sequence;
@@ -47,26 +47,35 @@ final class TrainingRank implements AutoCloseable {
         }
     }
 
-    private TrainingRank(ModelSpec spec, How how, Collectives group, Collectives world) {
-        this.spec = spec;
-        this.parameters = SmallModels.parameters(spec, how.compute());
+    private TrainingRank(TunedModel tuned, How how, Collectives group, Collectives world) {
+        this.tuned = tuned;
+        this.parameters = SmallModels.parameters(tuned, how.compute());
         this.optimizer = new AdamW(
                 parameters,
                 new StepConfig(1, 1, 1e-3, 1, 9, "constant", Map.of(), 0, 0, 0.1, 0.9, 0.999, 1e-8, 1, 7, 7, false));
         CausalLm model = new CausalLm(
-                spec, parameters, new CausalLm.Layers(ParallelConfig.Device.CPU, how.checkpointing()), group);
+                tuned.spec(),
+                parameters,
+                tuned.adapter().map(lora -> new CausalLm.Adapter(lora, 7)),
+                new CausalLm.Layers(ParallelConfig.Device.CPU, how.checkpointing()),
+                group);
         this.sequence = new SequenceStep(model, new NextToken(model.head()), group);
         this.step = new TrainStep(sequence, parameters, optimizer, world, how.maxGradNorm());
     }
 
     /** One of the ranks of {@code groups}. */
     static TrainingRank of(ModelSpec spec, How how, ProcessGroups groups) {
-        return new TrainingRank(spec, how, groups.sequenceParallel(), groups.world());
+        return of(TunedModel.full(spec), how, groups);
+    }
+
+    /** One of the ranks of {@code groups}, which trains what {@code tuned} says. */
+    static TrainingRank of(TunedModel tuned, How how, ProcessGroups groups) {
+        return new TrainingRank(tuned, how, groups.sequenceParallel(), groups.world());
     }
 
     /** The only rank. */
     static TrainingRank alone(ModelSpec spec, How how) {
-        return new TrainingRank(spec, how, new SingleRank("one"), new SingleRank("one"));
+        return new TrainingRank(TunedModel.full(spec), how, new SingleRank("one"), new SingleRank("one"));
     }
 
     Parameters parameters() {
@@ -82,7 +91,7 @@ final class TrainingRank implements AutoCloseable {
     }
 
     ModelState state() {
-        return new ModelState(TunedModel.full(spec), parameters, optimizer);
+        return new ModelState(tuned, parameters, optimizer);
     }
 
     StepMetrics step(StepBatches batches, double rate) {
