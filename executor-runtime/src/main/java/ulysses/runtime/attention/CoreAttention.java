@@ -10,7 +10,7 @@ import ulysses.runtime.config.ParallelConfig;
  * logsumexp, so backward needs no second forward (FlashAttention-2, arXiv:2307.08691).
  */
 public sealed interface CoreAttention
-        permits CpuFlashAttention, CudaAttention, CudaFlashAttention, CudaEfficientAttention, CudnnAttention {
+        permits CpuFlashAttention, CudaAttention, CudaFlashAttention, CudaEfficientAttention {
 
     /**
      * What forward gives and backward needs.

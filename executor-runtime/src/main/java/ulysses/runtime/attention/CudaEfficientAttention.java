@@ -86,13 +86,13 @@ final class CudaEfficientAttention implements CoreAttention {
     }
 
     /** [S,k,H] to [S,n,H]: each kv head once for every query head that uses it. */
-    static Tensor repeated(Tensor kv, Tensor q) {
+    private static Tensor repeated(Tensor kv, Tensor q) {
         long copies = q.size(1) / kv.size(1);
         return copies == 1 ? kv : kv.repeat_interleave(copies, new LongOptional(1), new LongOptional());
     }
 
     /** Backward of {@link #repeated}. */
-    static Tensor summed(Tensor dRepeated, Tensor kv) {
+    private static Tensor summed(Tensor dRepeated, Tensor kv) {
         long copies = dRepeated.size(1) / kv.size(1);
         return copies == 1
                 ? dRepeated
