@@ -1,6 +1,7 @@
 package ulysses.runtime.model;
 
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.zip.CRC32C;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.DeviceOptional;
@@ -36,6 +37,13 @@ final class AdapterDropout {
         this.rate = rate;
         this.seed = seed;
         this.tokens = tokens;
+    }
+
+    /** For rows {@code first} to {@code first + rows} of those that this is for. */
+    AdapterDropout part(long first, long rows) {
+        return rate == 0
+                ? this
+                : new AdapterDropout(rate, seed, Arrays.copyOfRange(tokens, (int) first, (int) (first + rows)));
     }
 
     /** {@code x} [s,in] with what {@code module} drops set to 0 and the rest scaled; {@code x} itself when nothing is dropped. */

@@ -38,8 +38,34 @@ public final class CausalLm {
     private final List<DecoderLayer> layers = new ArrayList<>();
     private final RmsNorm finalNorm;
 
-    /** How the layers compute: where, and whether backward runs their local parts again. */
-    public record Layers(ParallelConfig.Device device, boolean checkpointing) {}
+    /**
+     * How the layers compute.
+     *
+     * @param device where
+     * @param checkpointing whether backward runs their local parts again instead of keeping what they made
+     * @param tileElements with checkpointing, elements of an MLP's widest tensor that exist at once
+     */
+    public record Layers(ParallelConfig.Device device, boolean checkpointing, long tileElements) {
+
+        /** Keep the matrix products of a tile large: 16 MiB in float32 on CPU, 256 MiB in bfloat16 on CUDA; chosen, not tuned. */
+        private static final long CPU_TILE = 4L << 20;
+
+        private static final long CUDA_TILE = 128L << 20;
+
+        /** Rows of matrix products come in multiples of this, where there are so many. */
+        private static final long ROWS = 128;
+
+        /** With tiles that suit the device. */
+        public Layers(ParallelConfig.Device device, boolean checkpointing) {
+            this(device, checkpointing, device == ParallelConfig.Device.CPU ? CPU_TILE : CUDA_TILE);
+        }
+
+        /** Tokens of one tile of an MLP with {@code width} features inside. */
+        long tileTokens(long width) {
+            long tokens = Math.max(1, tileElements / width);
+            return tokens < ROWS ? tokens : tokens - tokens % ROWS;
+        }
+    }
 
     /**
      * An adapter beside the model.
@@ -67,7 +93,7 @@ public final class CausalLm {
         for (int i = 0; i < spec.layers(); i++) {
             CoreAttention core = CoreAttention.on(how.device(), spec.window(i));
             UlyssesAttention attention = new UlyssesAttention(heads, core, group);
-            layers.add(new DecoderLayer(spec, i, weights, attention, how.checkpointing()));
+            layers.add(new DecoderLayer(spec, i, weights, attention, how));
         }
         this.finalNorm = weights.norm("model.norm", spec.normEpsilon());
     }

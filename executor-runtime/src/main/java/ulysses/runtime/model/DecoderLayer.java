@@ -2,9 +2,11 @@ package ulysses.runtime.model;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.LongStream;
 import java.util.stream.Stream;
 import org.bytedeco.pytorch.AutoGradMode;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
 import ulysses.runtime.attention.CoreAttention;
 import ulysses.runtime.attention.HeadSequenceExchange.Qkv;
 import ulysses.runtime.attention.SequenceLayout;
@@ -20,13 +22,14 @@ import ulysses.runtime.weights.ModelSpec;
 /**
  * One decoder layer: norm, attention, residual, norm, MLP, residual. Two local parts run under autograd: from the input to q, k and v,
  * and from attention's output to what the down projection is given. Rotary embedding, attention and the down projection have
- * backwards of their own, so that recomputation stops at what backward needs.
+ * backwards of their own, so that recomputation stops at what backward needs. With checkpointing the part behind attention, which
+ * knows no other token, runs tile by tile along the sequence (ALST, arXiv:2506.13996, section 3): no [s,F] exists.
  */
 final class DecoderLayer {
 
     private final ModelSpec spec;
     private final UlyssesAttention attention;
-    private final boolean checkpointing;
+    private final CausalLm.Layers how;
     private final RmsNorm inputNorm;
     private final Linear queries;
     private final Linear keys;
@@ -36,14 +39,14 @@ final class DecoderLayer {
     private final RmsNorm middleNorm;
     private final GatedMlp mlp;
 
-    /** Layer {@code index} of a model; {@code checkpointing} runs the local parts again in backward instead of keeping them. */
-    DecoderLayer(ModelSpec spec, int index, ModuleWeights weights, UlyssesAttention attention, boolean checkpointing) {
+    /** Layer {@code index} of a model. */
+    DecoderLayer(ModelSpec spec, int index, ModuleWeights weights, UlyssesAttention attention, CausalLm.Layers how) {
         String layer = "model.layers." + index + ".";
         String self = layer + "self_attn.";
         double epsilon = spec.normEpsilon();
         this.spec = spec;
         this.attention = attention;
-        this.checkpointing = checkpointing;
+        this.how = how;
         this.inputNorm = weights.norm(layer + "input_layernorm", epsilon);
         this.queries = weights.linear(self + "q_proj");
         this.keys = weights.linear(self + "k_proj");
@@ -119,14 +122,12 @@ final class DecoderLayer {
         private final Rotation rotation;
         private final AdapterDropout dropout;
         private final LocalSegment projection;
-        private final LocalSegment finish;
 
         OnSequence(SequenceLayout layout, Rotation rotation, AdapterDropout dropout) {
             this.layout = layout;
             this.rotation = rotation;
             this.dropout = dropout;
             this.projection = new LocalSegment(projectionParameters(), inputs -> project(inputs[0], dropout));
-            this.finish = new LocalSegment(finishParameters(), inputs -> finish(inputs[0], inputs[1], dropout));
         }
 
         @Override
@@ -134,7 +135,7 @@ final class DecoderLayer {
             try (TensorScope scope = TensorScope.open();
                     AutoGradMode off = new AutoGradMode(false)) {
                 UlyssesAttention.Forward attended = attended(projection.forward(x));
-                return scope.keep(outputOf(finish.forward(x, attended.output())));
+                return scope.keep(finished(x, attended.output()));
             }
         }
 
@@ -156,13 +157,34 @@ final class DecoderLayer {
             }
         }
 
-        private Tensor outputOf(Tensor... finished) {
-            return output(finished[0], finished[1], dropout);
+        /** The part behind attention, for the tokens that {@code drops} is for. */
+        private LocalSegment finish(AdapterDropout drops) {
+            return new LocalSegment(
+                    finishParameters(), inputs -> DecoderLayer.this.finish(inputs[0], inputs[1], drops));
+        }
+
+        /** The layer's output [s,D] from its input and attention's output, tile by tile. */
+        private Tensor finished(Tensor x, Tensor attended) {
+            Tensor output = torch.empty_like(x);
+            for (Tile tile : Tile.of(x.size(0), how.tileTokens(mlp.width()))) {
+                try (TensorScope scope = TensorScope.open()) {
+                    AdapterDropout drops = dropout.part(tile.first(), tile.tokens());
+                    Tensor[] result = finish(drops).forward(tile.in(x), tile.in(attended));
+                    tile.in(output).copy_(output(result[0], result[1], drops));
+                }
+            }
+            return output;
+        }
+
+        /** Gradients of the layer's input and of attention's output from a recorded {@link #finish}. */
+        private Tensor[] backward(Graph finished, Tensor dOutput, AdapterDropout drops) {
+            Tensor dGated = mlp.down().backward(finished.output(1), dOutput, drops); // [s,F]
+            return finished.backward(dOutput, dGated);
         }
 
         @Override
         public Pass forward(Tensor x) {
-            return checkpointing ? recomputing(x) : keeping(x);
+            return how.checkpointing() ? recomputing(x) : keeping(x);
         }
 
         private Pass recomputing(Tensor x) {
@@ -170,7 +192,7 @@ final class DecoderLayer {
                     AutoGradMode off = new AutoGradMode(false)) {
                 UlyssesAttention.Forward attended = attended(projection.forward(x));
                 CoreAttention.Output core = owned(attended.core());
-                Tensor output = TensorScope.own(outputOf(finish.forward(x, attended.output())));
+                Tensor output = TensorScope.own(finished(x, attended.output()));
                 return new LayerPass(output, core, new Recomputed(x, core), this);
             }
         }
@@ -182,20 +204,17 @@ final class DecoderLayer {
                 Qkv exchanged = attention.exchange(rotated(projected));
                 UlyssesAttention.Forward attended = attention.forward(exchanged, layout);
                 CoreAttention.Output core = owned(attended.core());
-                Graph finished = finish.record(x, attended.output());
-                Tensor output = TensorScope.own(outputOf(finished.output(0), finished.output(1)));
-                return new LayerPass(output, core, new Kept(projected, owned(exchanged), finished), this);
+                Graph finished = finish(dropout).record(x, attended.output());
+                Tensor output = TensorScope.own(output(finished.output(0), finished.output(1), dropout));
+                return new LayerPass(output, core, new Kept(projected, owned(exchanged), finished, this), this);
             }
         }
 
         private Tensor backward(Tensor dOutput, LayerPass pass) {
             try (TensorScope scope = TensorScope.open();
                     AutoGradMode off = new AutoGradMode(false)) {
-                Tensor[] dFinish; // of x [s,D] and of attention's output [s,N,H]
-                try (Graph finished = pass.recall().finished()) {
-                    Tensor dGated = mlp.down().backward(finished.output(1), dOutput, dropout); // [s,F]
-                    dFinish = finished.backward(dOutput, dGated);
-                }
+                Tensor[] dFinish =
+                        pass.recall().finishBackward(dOutput); // of x [s,D] and of attention's output [s,N,H]
                 try (Graph projected = pass.recall().projected()) {
                     Qkv exchanged = pass.recall().exchanged(projected);
                     Qkv dQkv = attention.backward(dFinish[1], exchanged, pass.core(), layout);
@@ -208,7 +227,7 @@ final class DecoderLayer {
 
         /** Where backward gets what forward had, in this order. */
         private interface Recall extends AutoCloseable {
-            Graph finished();
+            Tensor[] finishBackward(Tensor dOutput);
 
             Graph projected();
 
@@ -219,7 +238,14 @@ final class DecoderLayer {
         }
 
         /** The graphs of both local parts, and q, k and v as exchanged. */
-        private record Kept(Graph projected, Qkv qkv, Graph finished) implements Recall {
+        private record Kept(Graph projected, Qkv qkv, Graph finished, OnSequence segment) implements Recall {
+            @Override
+            public Tensor[] finishBackward(Tensor dOutput) {
+                try (finished) {
+                    return segment.backward(finished, dOutput, segment.dropout);
+                }
+            }
+
             @Override
             public Qkv exchanged(Graph ofProjection) {
                 return qkv;
@@ -249,8 +275,26 @@ final class DecoderLayer {
             }
 
             @Override
-            public Graph finished() {
-                return finish.record(x, attention.outputAgain(core));
+            public Tensor[] finishBackward(Tensor dOutput) {
+                try (TensorScope scope = TensorScope.open()) {
+                    Tensor attended = attention.outputAgain(core); // [s,N,H]
+                    Tensor dX = scope.keep(torch.empty_like(x));
+                    Tensor dAttended = scope.keep(torch.empty_like(attended));
+                    for (Tile tile : Tile.of(x.size(0), how.tileTokens(mlp.width()))) {
+                        backward(tile, attended, dOutput, dX, dAttended);
+                    }
+                    return new Tensor[] {dX, dAttended};
+                }
+            }
+
+            private void backward(Tile tile, Tensor attended, Tensor dOutput, Tensor dX, Tensor dAttended) {
+                AdapterDropout drops = dropout.part(tile.first(), tile.tokens());
+                try (TensorScope scope = TensorScope.open();
+                        Graph finished = finish(drops).record(tile.in(x), tile.in(attended))) {
+                    Tensor[] gradients = OnSequence.this.backward(finished, tile.in(dOutput), drops);
+                    tile.in(dX).copy_(gradients[0]);
+                    tile.in(dAttended).copy_(gradients[1]);
+                }
             }
 
             @Override
@@ -283,6 +327,21 @@ final class DecoderLayer {
                 core.close();
                 recall.close();
             }
+        }
+    }
+
+    /** Tokens {@code first} to {@code first + tokens} of a sequence. */
+    private record Tile(long first, long tokens) {
+
+        /** All tiles of a sequence, each of {@code most} tokens but for the last. */
+        static List<Tile> of(long length, long most) {
+            return LongStream.iterate(0, first -> first < length, first -> first + most)
+                    .mapToObj(first -> new Tile(first, Math.min(most, length - first)))
+                    .toList();
+        }
+
+        Tensor in(Tensor x) {
+            return x.narrow(0, first, tokens);
         }
     }
 

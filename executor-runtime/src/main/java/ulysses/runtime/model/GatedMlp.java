@@ -9,6 +9,11 @@ import ulysses.runtime.segment.Parameter;
 /** down(silu(gate(x)) ⊙ up(x)): [s,D] to [s,D] over [s,F]. */
 record GatedMlp(Linear gate, Linear up, Linear down) {
 
+    /** Features inside, F. */
+    long width() {
+        return down.weight().value().size(1);
+    }
+
     /** What the down projection is given: [s,D] to [s,F]. */
     Tensor gated(Tensor x, AdapterDropout dropout) {
         return torch.silu(gate.apply(x, dropout)).mul(up.apply(x, dropout));

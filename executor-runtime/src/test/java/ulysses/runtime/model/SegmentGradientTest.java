@@ -38,6 +38,12 @@ import ulysses.runtime.weights.ParameterPlan;
 /** Segments against one graph of autograd over a plain model in float64; and with recomputation against without, bit for bit. */
 final class SegmentGradientTest {
 
+    private static final CausalLm.Layers KEEPING = new CausalLm.Layers(ParallelConfig.Device.CPU, false);
+    private static final CausalLm.Layers RECOMPUTING = new CausalLm.Layers(ParallelConfig.Device.CPU, true);
+
+    /** Seven tokens of an MLP of 48 features at once: the last tile is shorter. */
+    private static final CausalLm.Layers TILED = new CausalLm.Layers(ParallelConfig.Device.CPU, true, 7 * 48);
+
     private static final MicroBatch BATCH = MicroBatch.of(SmallModels.rows(3, 4, 20), 12);
 
     @ParameterizedTest(name = "{0} {3}")
@@ -56,9 +62,9 @@ final class SegmentGradientTest {
         try (Parameters parameters = SmallModels.parameters(spec, ComputeType.FLOAT32)) {
             PlainCausalLm.Result plain = new PlainCausalLm(spec).lossAndGradients(parameters, BATCH);
 
-            for (boolean checkpointing : new boolean[] {true, false}) {
+            for (CausalLm.Layers how : List.of(KEEPING, RECOMPUTING, TILED)) {
                 Map<String, double[]> gradients = new LinkedHashMap<>();
-                double loss = run(spec, parameters, new SingleRank("one"), checkpointing, gradients);
+                double loss = run(spec, parameters, new SingleRank("one"), how, gradients);
 
                 assertThat(loss / BATCH.trainedTokens()).isCloseTo(plain.loss(), within(1e-6));
                 // Single ones, above all sums that cancel such as the bias of keys, round worse in float32 than all
@@ -86,8 +92,8 @@ final class SegmentGradientTest {
                     Map<String, double[]> with = new LinkedHashMap<>();
                     Map<String, double[]> without = new LinkedHashMap<>();
 
-                    double lossWith = run(spec, parameters, groups.sequenceParallel(), true, with);
-                    double lossWithout = run(spec, parameters, groups.sequenceParallel(), false, without);
+                    double lossWith = run(spec, parameters, groups.sequenceParallel(), RECOMPUTING, with);
+                    double lossWithout = run(spec, parameters, groups.sequenceParallel(), KEEPING, without);
 
                     assertThat(lossWith).isEqualTo(lossWithout);
                     with.forEach(
@@ -102,8 +108,8 @@ final class SegmentGradientTest {
         ModelSpec spec = SmallModels.llama();
         try (Parameters parameters = SmallModels.parameters(spec, ComputeType.FLOAT32);
                 TensorScope scope = TensorScope.open()) {
-            for (boolean checkpointing : new boolean[] {true, false}) {
-                CausalLm model = model(spec, parameters, new SingleRank("one"), checkpointing);
+            for (CausalLm.Layers how : List.of(KEEPING, RECOMPUTING, TILED)) {
+                CausalLm model = model(spec, parameters, new SingleRank("one"), how);
                 Segment layers = model.on(new SequenceLayout(BATCH.documentEnds()), BATCH.positions());
                 Tensor embedded = model.embed(BATCH.ids());
                 try (Segment.Pass pass = layers.forward(embedded)) {
@@ -118,6 +124,7 @@ final class SegmentGradientTest {
     @ParameterizedTest(name = "checkpointing {0}")
     @ValueSource(booleans = {true, false})
     void frozenParametersChangeNoGradientOfTheOthers(boolean checkpointing) {
+        CausalLm.Layers how = checkpointing ? RECOMPUTING : KEEPING;
         ModelSpec spec = SmallModels.spec("qwen3", 4, 2, ", \"attention_bias\": true");
         for (String trained : List.of("model.layers.1.", "mlp.down_proj", "model.norm", "lm_head", "embed_tokens")) {
             ParameterPlan plan = ParameterPlan.partly(spec, name -> name.contains(trained));
@@ -127,8 +134,8 @@ final class SegmentGradientTest {
                 Map<String, double[]> expected = new LinkedHashMap<>();
                 Map<String, double[]> actual = new LinkedHashMap<>();
 
-                double loss = run(spec, all, new SingleRank("one"), checkpointing, expected);
-                double sameLoss = run(spec, some, new SingleRank("one"), checkpointing, actual);
+                double loss = run(spec, all, new SingleRank("one"), how, expected);
+                double sameLoss = run(spec, some, new SingleRank("one"), how, actual);
 
                 assertThat(sameLoss).isEqualTo(loss);
                 assertThat(actual.keySet()).isNotEmpty().allMatch(name -> name.contains(trained));
@@ -212,8 +219,8 @@ final class SegmentGradientTest {
             Map<String, double[]> ofTied = new LinkedHashMap<>();
             Map<String, double[]> ofUntied = new LinkedHashMap<>();
 
-            run(tied, one, new SingleRank("one"), true, ofTied);
-            run(untied, two, new SingleRank("one"), true, ofUntied);
+            run(tied, one, new SingleRank("one"), RECOMPUTING, ofTied);
+            run(untied, two, new SingleRank("one"), RECOMPUTING, ofUntied);
 
             double[] sum = of(ModelSpec.EMBEDDING, ofUntied).clone();
             double[] ofHead = of(ModelSpec.HEAD, ofUntied);
@@ -231,7 +238,7 @@ final class SegmentGradientTest {
         ModelSpec spec = SmallModels.llama();
         try (Parameters parameters = SmallModels.parameters(spec, ComputeType.FLOAT32);
                 TensorScope scope = TensorScope.open()) {
-            CausalLm model = model(spec, parameters, new SingleRank("one"), true);
+            CausalLm model = model(spec, parameters, new SingleRank("one"), RECOMPUTING);
             Segment layers = model.on(new SequenceLayout(BATCH.documentEnds()), BATCH.positions());
             Random random = new Random(5);
             Tensor x = gaussian(random, spec);
@@ -263,17 +270,17 @@ final class SegmentGradientTest {
         return TensorArrays.gaussian(random, BATCH.length(), spec.hiddenSize()).to(torch.ScalarType.Float);
     }
 
-    private static CausalLm model(ModelSpec spec, Parameters parameters, Collectives group, boolean checkpointing) {
-        return new CausalLm(spec, parameters, new CausalLm.Layers(ParallelConfig.Device.CPU, checkpointing), group);
+    private static CausalLm model(ModelSpec spec, Parameters parameters, Collectives group, CausalLm.Layers how) {
+        return new CausalLm(spec, parameters, how, group);
     }
 
     private static double run(
             ModelSpec spec,
             Parameters parameters,
             Collectives group,
-            boolean checkpointing,
+            CausalLm.Layers how,
             Map<String, double[]> gradients) {
-        CausalLm model = model(spec, parameters, group, checkpointing);
+        CausalLm model = model(spec, parameters, group, how);
         parameters.zeroGradients();
         double loss = new SequenceStep(model, new NextToken(model.head()), group)
                 .forwardBackward(BATCH, BATCH.trainedTokens());
