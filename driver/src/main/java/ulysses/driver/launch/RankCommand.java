@@ -168,6 +168,8 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
         environment.put("TORCH_CPP_LOG_LEVEL", "ERROR");
         if (wishes.device() != null) {
             environment.put("CUDA_VISIBLE_DEVICES", wishes.device());
+            // The lengths of steps differ: segments that grow leave no holes of the wrong size.
+            environment.put("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True");
         }
         if (wishes.networkInterface() != null) {
             environment.put("GLOO_SOCKET_IFNAME", wishes.networkInterface());
