@@ -2,6 +2,8 @@ package ulysses.driver;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStream;
@@ -20,6 +22,9 @@ import ulysses.driver.tokenizer.Tokenizer;
 
 /** Numbers recorded from LLaMA-Factory 0.9.5 and transformers 5.6.0, gzipped under {@code src/test/resources/reference}. */
 public final class ReferenceFiles {
+    /** small-bpe-llama3 with the markers of templates/more-templates. */
+    private static final String MARKERS = "small-bpe-markers";
+
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final Map<String, Tokenizer> TOKENIZERS = new ConcurrentHashMap<>();
 
@@ -43,7 +48,7 @@ public final class ReferenceFiles {
         }
     }
 
-    /** One of small-bpe-qwen, small-bpe-llama3, qwen3. */
+    /** One of small-bpe-qwen, small-bpe-llama3, small-bpe-markers, qwen3. */
     public static Tokenizer tokenizer(String name) {
         return TOKENIZERS.computeIfAbsent(
                 name, absent -> Tokenizer.open(unpack(absent).toString(), new Configuration()));
@@ -51,6 +56,29 @@ public final class ReferenceFiles {
 
     /** Writes a tokenizer folder. */
     public static Path unpack(String name) {
+        return name.equals(MARKERS) ? withMarkers(unpack("small-bpe-llama3")) : unpackRecorded(name);
+    }
+
+    /** The markers of all templates as special tokens behind those of the file, in the recorded order. */
+    private static Path withMarkers(Path folder) {
+        Path file = folder.resolve("tokenizer.json");
+        try (InputStream markers = open("templates/markers.json")) {
+            ObjectNode json = (ObjectNode) JSON.readTree(file.toFile());
+            ArrayNode added = json.withArray("added_tokens");
+            int id = added.get(added.size() - 1).path("id").intValue();
+            for (JsonNode marker : JSON.readTree(markers)) {
+                ObjectNode token = added.addObject().put("id", ++id).put("content", marker.textValue());
+                token.put("single_word", false).put("lstrip", false).put("rstrip", false);
+                token.put("normalized", false).put("special", true);
+            }
+            JSON.writeValue(file.toFile(), json);
+            return folder;
+        } catch (IOException failure) {
+            throw new UncheckedIOException(MARKERS, failure);
+        }
+    }
+
+    private static Path unpackRecorded(String name) {
         try {
             Path folder = Files.createTempDirectory("tokenizer-" + name);
             folder.toFile().deleteOnExit();

@@ -11,7 +11,8 @@ import ulysses.runtime.config.TuningConfig;
  * What decides the ids and labels of an example; together with the tokenizer's fingerprint it identifies an encoding.
  *
  * @param stage pt or sft
- * @param template {@code template}: a name of templates.yaml
+ * @param template {@code template}: a name of templates.yaml or templateFile, {@code jinja}, or null; see {@link ChatEncoder#of}
+ * @param templateFile {@code template_file}: templates of the user's own; null means none
  * @param cutoffLength {@code cutoff_len}: tokens a conversation may have
  * @param cutsTexts whether a pretraining text is cut to {@code cutoff_len}; only without packing
  * @param trainsOnPrompt {@code train_on_prompt}
@@ -22,6 +23,7 @@ import ulysses.runtime.config.TuningConfig;
 public record EncodingRules(
         TuningConfig.Stage stage,
         @Nullable String template,
+        @Nullable String templateFile,
         int cutoffLength,
         boolean cutsTexts,
         boolean trainsOnPrompt,
@@ -36,6 +38,7 @@ public record EncodingRules(
         return new EncodingRules(
                 config.tuning().stage(),
                 data.template(),
+                data.templateFile(),
                 data.cutoffLength(),
                 data.packing() == TrainingConfig.Packing.NONE,
                 data.trainOnPrompt(),
@@ -43,9 +46,10 @@ public record EncodingRules(
                 data.splitSpecialTokens(),
                 new ChatEncoder.Options(
                         data.defaultSystem(),
-                        null,
+                        data.toolFormat(),
                         Thinking.of(data.enableThinking()),
                         data.preserveThinking(),
-                        data.toolDate()));
+                        data.toolDate(),
+                        data.literalSpecialTokens()));
     }
 }

@@ -5,17 +5,14 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
-import org.jspecify.annotations.Nullable;
 import ulysses.driver.dataset.Example;
 import ulysses.driver.tokenizer.ChatEncoder;
 import ulysses.driver.tokenizer.ChatEncoder.EarlierThoughts;
 import ulysses.driver.tokenizer.ChatEncoder.Turn;
-import ulysses.driver.tokenizer.ChatTemplate;
 import ulysses.driver.tokenizer.SpecialTokens;
 import ulysses.driver.tokenizer.Tokenizer;
 import ulysses.runtime.config.ConfigException;
 import ulysses.runtime.config.TrainingConfig;
-import ulysses.runtime.config.TuningConfig;
 import ulysses.runtime.data.PackedRow;
 
 /**
@@ -28,7 +25,6 @@ public final class ExampleEncoder implements Serializable {
     private final EncodingRules rules;
     private final ChatEncoder chat;
     private final Tokenizer tokenizer;
-    private final String textEnd;
 
     /**
      * An encoder for the rules of a run.
@@ -36,36 +32,36 @@ public final class ExampleEncoder implements Serializable {
      * @throws ConfigException for an unknown template, a tokenizer that lacks its tokens, or rules that exclude each other
      */
     public ExampleEncoder(EncodingRules rules, Tokenizer tokenizer) {
-        ChatTemplate template = ChatTemplate.named(template(rules));
-        if (rules.trainsOnPrompt() && template.efficientEos()) {
+        this.chat = ChatEncoder.of(
+                rules.template(),
+                rules.templateFile(),
+                rules.splitsSpecialTokens() ? tokenizer.spellingOutSpecialTokens() : tokenizer,
+                rules.chat(),
+                tokenizer.hadoop());
+        if (rules.trainsOnPrompt() && chat.efficientEos()) {
             throw refused(
                     "train_on_prompt does not work with template %s; set train_on_prompt: false or use another template"
-                            .formatted(template.name()));
+                            .formatted(chat.description()));
         }
         if (rules.trainsOnPrompt() && rules.masksHistory()) {
             throw refused("train_on_prompt and mask_history exclude each other; set one of them to false");
         }
         this.rules = rules;
-        this.chat = new ChatEncoder(
-                template, rules.splitsSpecialTokens() ? tokenizer.spellingOutSpecialTokens() : tokenizer, rules.chat());
         this.tokenizer = chat.tokenizer();
-        this.textEnd = template.name().equals("llama3")
-                ? "<|end_of_text|>"
-                : specialTokens().eosToken();
     }
 
     private static ConfigException refused(String problem) {
         return new ConfigException("the data settings", List.of(problem));
     }
 
-    /** Pretraining needs no template; without one it takes the tokenizer's end token, as template empty does. */
-    private static @Nullable String template(EncodingRules rules) {
-        return rules.template() == null && rules.stage() == TuningConfig.Stage.PT ? "empty" : rules.template();
-    }
-
     /** An encoder for a run. */
     public static ExampleEncoder of(TrainingConfig config, Tokenizer tokenizer) {
         return new ExampleEncoder(EncodingRules.of(config), tokenizer);
+    }
+
+    /** The template in use, for the report. */
+    public String template() {
+        return chat.description();
     }
 
     /** Begin, end and padding after the template changed them. */
@@ -147,7 +143,7 @@ public final class ExampleEncoder implements Serializable {
         String text = example instanceof Example.PlainText plain ? plain.text() : firstMessage(example);
         String begin =
                 rules.cutsTexts() && tokenizer.addsBos() ? tokenizer.bosToken().orElse("") : "";
-        int[] all = tokenizer.encode(begin + text + textEnd);
+        int[] all = chat.text(begin, text, chat.textEnd());
         int[] ids =
                 rules.cutsTexts() && all.length > rules.cutoffLength() ? Arrays.copyOf(all, rules.cutoffLength()) : all;
         int[] labels = ids.clone();

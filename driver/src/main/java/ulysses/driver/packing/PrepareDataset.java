@@ -161,6 +161,7 @@ public final class PrepareDataset {
                 new EncodingRules(
                         rules.stage(),
                         rules.template(),
+                        rules.templateFile(),
                         capacity,
                         rules.cutsTexts(),
                         rules.trainsOnPrompt(),

@@ -1,21 +1,14 @@
 package ulysses.driver.tokenizer;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
-import java.io.IOException;
-import java.io.InputStream;
 import java.io.Serializable;
-import java.io.UncheckedIOException;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
-import java.util.Objects;
 import java.util.Set;
+import java.util.TreeSet;
 import java.util.stream.StreamSupport;
 import org.jspecify.annotations.Nullable;
 import ulysses.driver.dataset.NearestName;
-import ulysses.runtime.config.ConfigException;
 
 /**
  * How messages become text around which special tokens stand: one entry of templates.yaml, which documents the components.
@@ -27,6 +20,7 @@ import ulysses.runtime.config.ConfigException;
  * @param assistant an answer
  * @param function a tool call
  * @param observation what a tool returned
+ * @param tools round the tools as the row has them; null where toolFormat writes them
  * @param toolFormat how tools and calls are written
  * @param defaultSystem for rows without a system text
  * @param stopWords tokens that end an answer
@@ -35,6 +29,8 @@ import ulysses.runtime.config.ConfigException;
  * @param systemInUser whether the system text stands inside the first question
  * @param thinking whether answers may begin with a thought
  * @param thoughtWords what opens and closes a thought
+ * @param emptyThought what is put in where there is no thought
+ * @param toolCallWords what a call in a row may stand between
  */
 public record ChatTemplate(
         String name,
@@ -44,6 +40,7 @@ public record ChatTemplate(
         List<SlotElement> assistant,
         List<SlotElement> function,
         List<SlotElement> observation,
+        SlotElement.@Nullable Text tools,
         ToolFormat toolFormat,
         String defaultSystem,
         List<String> stopWords,
@@ -51,28 +48,54 @@ public record ChatTemplate(
         boolean efficientEos,
         boolean systemInUser,
         boolean thinking,
-        List<String> thoughtWords)
+        List<String> thoughtWords,
+        String emptyThought,
+        List<String> toolCallWords)
         implements Serializable {
 
-    private static final Map<String, ChatTemplate> TEMPLATES = load();
+    static final List<String> THOUGHT_WORDS = List.of("<think>\n", "\n</think>\n\n");
+    static final List<String> TOOL_CALL_WORDS = List.of("<tool_call>", "</tool_call>");
 
-    private static Map<String, ChatTemplate> load() {
-        try (InputStream yaml = Objects.requireNonNull(ChatTemplate.class.getResourceAsStream("templates.yaml"))) {
-            Map<String, ChatTemplate> templates = new LinkedHashMap<>();
-            new YAMLMapper()
-                    .readTree(yaml)
-                    .properties()
-                    .forEach(entry -> templates.put(entry.getKey(), of(entry.getKey(), entry.getValue())));
-            return templates;
-        } catch (IOException damaged) {
-            throw new UncheckedIOException("templates.yaml can't be read", damaged);
+    private static final Set<String> KEYS = Set.of(
+            "prefix",
+            "system",
+            "user",
+            "assistant",
+            "function",
+            "observation",
+            "tools",
+            "tool_format",
+            "default_system",
+            "stop_words",
+            "replace_eos",
+            "efficient_eos",
+            "system_in_user",
+            "thinking",
+            "thought_words",
+            "empty_thought_closes_only",
+            "tool_call_words");
+
+    public ChatTemplate {
+        if (replacesEos && stopWords.isEmpty()) {
+            throw new IllegalArgumentException("replace_eos needs stop_words; name the token that ends an answer");
+        }
+        if (thoughtWords.size() != 2 || toolCallWords.size() != 2) {
+            throw new IllegalArgumentException("thought_words and tool_call_words are two texts each");
         }
     }
 
-    private static ChatTemplate of(String name, JsonNode entry) {
+    /**
+     * An entry of a file of templates.
+     *
+     * @throws IllegalArgumentException for an unknown key or a value that is none
+     */
+    static ChatTemplate of(String name, JsonNode entry) {
+        refuseUnknownKeys(entry);
         boolean efficientEos = entry.path("efficient_eos").asBoolean();
         List<SlotElement> user = elements(entry, "user", content());
         List<SlotElement> assistant = elements(entry, "assistant", answer(efficientEos));
+        List<String> thoughtWords = words(entry, "thought_words", THOUGHT_WORDS);
+        boolean closesOnly = entry.path("empty_thought_closes_only").asBoolean();
         return new ChatTemplate(
                 name,
                 elements(entry, "prefix", List.of()),
@@ -81,6 +104,9 @@ public record ChatTemplate(
                 assistant,
                 elements(entry, "function", assistant),
                 elements(entry, "observation", user),
+                entry.path("tools").isTextual()
+                        ? new SlotElement.Text(entry.path("tools").textValue())
+                        : null,
                 ToolFormat.named(entry.path("tool_format").asText("default")),
                 entry.path("default_system").asText(""),
                 words(entry, "stop_words", List.of()),
@@ -88,7 +114,20 @@ public record ChatTemplate(
                 efficientEos,
                 entry.path("system_in_user").asBoolean(),
                 entry.path("thinking").asBoolean(),
-                words(entry, "thought_words", List.of("<think>\n", "\n</think>\n\n")));
+                thoughtWords,
+                closesOnly ? thoughtWords.get(thoughtWords.size() - 1) : String.join("", thoughtWords),
+                words(entry, "tool_call_words", TOOL_CALL_WORDS));
+    }
+
+    private static void refuseUnknownKeys(JsonNode entry) {
+        Set<String> unknown = new TreeSet<>();
+        entry.fieldNames().forEachRemaining(unknown::add);
+        unknown.removeAll(KEYS);
+        if (!unknown.isEmpty()) {
+            String first = unknown.iterator().next();
+            throw new IllegalArgumentException(
+                    "key %s is not known; did you mean %s?".formatted(first, NearestName.of(first, KEYS)));
+        }
     }
 
     private static List<SlotElement> content() {
@@ -104,8 +143,18 @@ public record ChatTemplate(
         if (!entry.has(key)) {
             return absent;
         }
+        if (!entry.path(key).isArray()) {
+            throw new IllegalArgumentException("%s is no list; write [\"...\"]".formatted(key));
+        }
         List<SlotElement> elements = new ArrayList<>();
         entry.path(key).forEach(element -> elements.add(SlotElement.of(element)));
+        boolean holdsContent = key.equals("prefix")
+                || elements.stream()
+                        .anyMatch(element -> element instanceof SlotElement.Text text
+                                && text.text().contains("{{content}}"));
+        if (!holdsContent) {
+            throw new IllegalArgumentException("%s holds no {{content}}; say where the text goes".formatted(key));
+        }
         return List.copyOf(elements);
     }
 
@@ -115,33 +164,5 @@ public record ChatTemplate(
                         .map(JsonNode::asText)
                         .toList()
                 : absent;
-    }
-
-    /** All names, in the order of templates.yaml. */
-    public static Set<String> names() {
-        return TEMPLATES.keySet();
-    }
-
-    /**
-     * The template of a name.
-     *
-     * @throws ConfigException for an unknown name, with the nearest known one
-     */
-    public static ChatTemplate named(@Nullable String name) {
-        if (name == null) {
-            throw refused(
-                    "template is not set and the tokenizer's own chat template is not read; set template to one of "
-                            + String.join(", ", names()));
-        }
-        ChatTemplate template = TEMPLATES.get(name);
-        if (template == null) {
-            throw refused("template %s is not known; did you mean %s? Known are %s"
-                    .formatted(name, NearestName.of(name, names()), String.join(", ", names())));
-        }
-        return template;
-    }
-
-    private static ConfigException refused(String problem) {
-        return new ConfigException("the data settings", List.of(problem));
     }
 }

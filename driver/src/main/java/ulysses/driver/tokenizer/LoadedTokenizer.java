@@ -1,6 +1,8 @@
 package ulysses.driver.tokenizer;
 
+import ai.djl.huggingface.tokenizers.Encoding;
 import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
+import ai.djl.huggingface.tokenizers.jni.CharSpan;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
@@ -90,6 +92,33 @@ final class LoadedTokenizer {
 
     int[] encode(String text) {
         return ints(tokenizer.encode(text, false, false).getIds());
+    }
+
+    int[] encodeWithAddedTokens(String text) {
+        return ints(tokenizer.encode(text, true, false).getIds());
+    }
+
+    /** The library counts in code points. */
+    EncodedText encodeWithPlaces(String text) {
+        Encoding encoding = tokenizer.encode(text, false, false);
+        int[] chars = charsOfCodePoints(text);
+        CharSpan[] spans = encoding.getCharTokenSpans();
+        int[] starts = new int[spans.length];
+        int[] ends = new int[spans.length];
+        for (int i = 0; i < spans.length; i++) {
+            starts[i] = spans[i] == null ? 0 : chars[spans[i].getStart()];
+            ends[i] = spans[i] == null ? 0 : chars[spans[i].getEnd()];
+        }
+        return new EncodedText(ints(encoding.getIds()), starts, ends);
+    }
+
+    private static int[] charsOfCodePoints(String text) {
+        int[] chars = new int[text.codePointCount(0, text.length()) + 1];
+        for (int point = 0, at = 0; point < chars.length; point++) {
+            chars[point] = at;
+            at += at < text.length() ? Character.charCount(text.codePointAt(at)) : 0;
+        }
+        return chars;
     }
 
     private static int[] ints(long[] ids) {

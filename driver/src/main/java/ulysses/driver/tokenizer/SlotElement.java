@@ -23,10 +23,20 @@ sealed interface SlotElement extends Serializable {
     /** The token for end of text after the template changed it; nothing where there is none. */
     record Eos() implements SlotElement {}
 
-    /** An element as templates.yaml writes it. */
+    /** A token by its name. */
+    record Token(String name) implements SlotElement {}
+
+    /**
+     * An element as templates.yaml writes it.
+     *
+     * @throws IllegalArgumentException for anything else
+     */
     static SlotElement of(JsonNode node) {
         if (node.isTextual()) {
             return new Text(node.textValue());
+        }
+        if (node.path("token").isTextual()) {
+            return new Token(node.path("token").textValue());
         }
         String special = node.path("special").asText();
         return switch (special) {
@@ -34,7 +44,8 @@ sealed interface SlotElement extends Serializable {
             case "eos" -> new Eos();
             default ->
                 throw new IllegalArgumentException(
-                        "template element %s is neither text nor {special: bos} nor {special: eos}".formatted(node));
+                        "element %s is neither text nor {special: bos}, {special: eos} or {token: ...}"
+                                .formatted(node));
         };
     }
 }

@@ -36,20 +36,20 @@ public final class SpecialTokens implements Serializable {
         template.stopWords().stream()
                 .filter(word -> tokenizer.id(word).isPresent())
                 .forEach(cutOut::add);
-        int eos = id(eosToken, template, tokenizer);
+        int eos = id(eosToken, template.name(), tokenizer);
         Optional<String> pad = tokenizer.padToken();
         return new SpecialTokens(
                 tokenizer
                         .bosToken()
-                        .map(token -> id(token, template, tokenizer))
+                        .map(token -> id(token, template.name(), tokenizer))
                         .orElse(null),
                 eos,
-                pad.map(token -> id(token, template, tokenizer)).orElse(eos),
+                pad.map(token -> id(token, template.name(), tokenizer)).orElse(eos),
                 eosToken,
                 cutOut);
     }
 
-    private static int id(String token, ChatTemplate template, Tokenizer tokenizer) {
+    static int id(String token, String template, Tokenizer tokenizer) {
         return tokenizer
                 .id(token)
                 .orElseThrow(() -> new ConfigException(
@@ -57,7 +57,7 @@ public final class SpecialTokens implements Serializable {
                         List.of(
                                 ("template %s needs the token %s, which the tokenizer in %s lacks; use the template of this model "
                                                 + "family, or template: default or empty")
-                                        .formatted(template.name(), token, tokenizer.folder()))));
+                                        .formatted(template, token, tokenizer.folder()))));
     }
 
     /** Begin of text, if the tokenizer has one. */

@@ -3,6 +3,9 @@ package ulysses.driver.tokenizer;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.Serializable;
 import java.util.Collection;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
@@ -22,6 +25,9 @@ import ulysses.runtime.data.DataException;
 public final class Tokenizer implements Serializable {
     private static final long serialVersionUID = 1L;
 
+    private static final List<String> NAMED_TOKENS =
+            List.of("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token");
+
     private final String folder;
     private final SerializableConfiguration hadoop;
     private final String fingerprint;
@@ -29,6 +35,8 @@ public final class Tokenizer implements Serializable {
     private final @Nullable String eosToken;
     private final @Nullable String padToken;
     private final boolean addsBos;
+    private final LinkedHashMap<String, String> namedTokens;
+    private final @Nullable String chatTemplate;
     private final TreeSet<String> special;
     private final boolean spellsOutSpecial;
     private transient @Nullable LoadedTokenizer loaded;
@@ -41,6 +49,8 @@ public final class Tokenizer implements Serializable {
         this.eosToken = origin.eosToken;
         this.padToken = origin.padToken;
         this.addsBos = origin.addsBos;
+        this.namedTokens = origin.namedTokens;
+        this.chatTemplate = origin.chatTemplate;
         this.special = new TreeSet<>(special);
         this.spellsOutSpecial = spellsOutSpecial;
     }
@@ -53,6 +63,14 @@ public final class Tokenizer implements Serializable {
         this.eosToken = token("eos_token", config, specialTokens);
         this.padToken = token("pad_token", config, specialTokens);
         this.addsBos = config.path("add_bos_token").asBoolean(false);
+        this.namedTokens = new LinkedHashMap<>();
+        for (String name : NAMED_TOKENS) {
+            String token = token(name, config, specialTokens);
+            if (token != null) {
+                namedTokens.put(name, token);
+            }
+        }
+        this.chatTemplate = TokenizerFiles.chatTemplate(folder, config, configuration);
         this.special = new TreeSet<>();
         this.spellsOutSpecial = false;
     }
@@ -126,6 +144,13 @@ public final class Tokenizer implements Serializable {
         return current;
     }
 
+    /** Everything that is cut out of a text before anything else. */
+    Set<String> specialTokens() {
+        Set<String> all = new TreeSet<>(special);
+        all.addAll(loaded().special());
+        return all;
+    }
+
     /** Token ids of a text. */
     public int[] encode(String text) {
         return text.isEmpty() ? new int[0] : loaded().encode(text);
@@ -157,6 +182,26 @@ public final class Tokenizer implements Serializable {
         return Optional.ofNullable(padToken);
     }
 
+    /** The chat template that came with the tokenizer: tokenizer_config.json's, or the file chat_template.jinja. */
+    public Optional<String> chatTemplate() {
+        return Optional.ofNullable(chatTemplate);
+    }
+
+    /** Special tokens by the names that chat templates know them by, such as bos_token. */
+    Map<String, String> namedTokens() {
+        return namedTokens;
+    }
+
+    /** What the tokenizer itself puts round an empty text: begin of text as a rule, or nothing. */
+    String addedToEmptyText() {
+        return decode(loaded().encodeWithAddedTokens(""));
+    }
+
+    /** Token ids of a text with the part of the text that each stands for. */
+    EncodedText encodeWithPlaces(String text) {
+        return loaded().encodeWithPlaces(text);
+    }
+
     /** Whether pretraining texts begin with {@link #bosToken()}: {@code add_bos_token} of tokenizer_config.json. */
     public boolean addsBos() {
         return addsBos;
@@ -178,6 +223,11 @@ public final class Tokenizer implements Serializable {
     /** SHA-256 of tokenizer.json, in hex. */
     public String fingerprint() {
         return fingerprint;
+    }
+
+    /** How its file system is reached. */
+    public Configuration hadoop() {
+        return hadoop.value();
     }
 
     /** Where it was opened. */

@@ -10,6 +10,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.HashMap;
@@ -22,6 +23,7 @@ import java.util.Set;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FSDataInputStream;
 import org.apache.hadoop.fs.Path;
+import org.jspecify.annotations.Nullable;
 import ulysses.runtime.data.DataException;
 
 /** The files of a tokenizer folder: read, fingerprinted, and tokenizer.json changed the way transformers changes it in memory. */
@@ -50,6 +52,21 @@ final class TokenizerFiles {
         return read(folder, name, hadoop)
                 .map(bytes -> parse(bytes, folder + "/" + name))
                 .orElseGet(JSON::createObjectNode);
+    }
+
+    /** The chat template of a folder, as transformers finds it: the file comes first, of several the one named default. */
+    static @Nullable String chatTemplate(String folder, JsonNode config, Configuration hadoop) {
+        Optional<byte[]> file = read(folder, "chat_template.jinja", hadoop);
+        if (file.isPresent()) {
+            return new String(file.get(), StandardCharsets.UTF_8);
+        }
+        JsonNode template = config.path("chat_template");
+        for (JsonNode named : template.isArray() ? template : JSON.createArrayNode()) {
+            if (named.path("name").asText().equals("default")) {
+                return named.path("template").textValue();
+            }
+        }
+        return template.textValue();
     }
 
     private static Optional<byte[]> read(String folder, String name, Configuration hadoop) {

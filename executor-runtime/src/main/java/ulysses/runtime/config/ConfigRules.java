@@ -77,6 +77,13 @@ final class ConfigRules {
         if (onPrompt && masked) {
             problem("train_on_prompt", "contradicts mask_history true; keep one of them");
         }
+        if (settings.sound("split_special_tokens", "literal_special_tokens")
+                && settings.flag("split_special_tokens")
+                && settings.flag("literal_special_tokens")) {
+            problem(
+                    "literal_special_tokens",
+                    "contradicts split_special_tokens true, which splits the template's tokens too; keep one of them");
+        }
         onlyForSft("train_on_prompt", onPrompt);
         onlyForSft("mask_history", masked);
         onlyForSft("neat_packing", settings.flag("neat_packing"));

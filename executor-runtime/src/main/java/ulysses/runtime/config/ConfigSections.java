@@ -68,6 +68,8 @@ final class ConfigSections {
                 settings.list("eval_dataset"),
                 working.anchored(settings.text("dataset_dir").orElseThrow()),
                 settings.text("template").orElse(null),
+                working.absolute(settings.text("template_file").orElse(null)),
+                settings.isGiven("tool_format") ? settings.choice("tool_format") : null,
                 rowLength(packing),
                 settings.flag("train_on_prompt"),
                 settings.flag("mask_history"),
@@ -77,6 +79,7 @@ final class ConfigSections {
                 settings.optionalFlag("enable_thinking").orElse(null),
                 settings.flag("preserve_thinking"),
                 settings.flag("split_special_tokens"),
+                settings.flag("literal_special_tokens"),
                 settings.choice("mix_strategy"),
                 settings.list("interleave_probs").stream()
                         .map(ScalarText::number)

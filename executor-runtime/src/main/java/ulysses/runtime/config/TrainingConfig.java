@@ -93,7 +93,9 @@ public record TrainingConfig(
      * @param dataset {@code dataset}: names in dataset_info.json, in order
      * @param evalDataset {@code eval_dataset}
      * @param datasetDir {@code dataset_dir}: folder of dataset_info.json
-     * @param template {@code template}; null means the tokenizer's own chat template
+     * @param template {@code template}; null means the tokenizer's own chat template, taken apart as LLaMA-Factory does
+     * @param templateFile {@code template_file} (ours): a file with more templates; null means none
+     * @param toolFormat {@code tool_format}; null means the template's
      * @param cutoffLength {@code cutoff_len}: tokens a row
      * @param trainOnPrompt {@code train_on_prompt}
      * @param maskHistory {@code mask_history}
@@ -103,6 +105,7 @@ public record TrainingConfig(
      * @param enableThinking {@code enable_thinking}: true, false or null (no thoughts, in the prompt)
      * @param preserveThinking {@code preserve_thinking}
      * @param splitSpecialTokens {@code split_special_tokens}
+     * @param literalSpecialTokens {@code literal_special_tokens} (ours): special tokens written in data are ordinary text
      * @param mixStrategy {@code mix_strategy}: concat, interleave_under, interleave_over, interleave_once
      * @param interleaveProbabilities {@code interleave_probs}
      * @param preprocessingBatchSize {@code preprocessing_batch_size}: examples of one LLaMA-Factory packing batch
@@ -117,6 +120,8 @@ public record TrainingConfig(
             List<String> evalDataset,
             String datasetDir,
             @Nullable String template,
+            @Nullable String templateFile,
+            @Nullable String toolFormat,
             int cutoffLength,
             boolean trainOnPrompt,
             boolean maskHistory,
@@ -126,6 +131,7 @@ public record TrainingConfig(
             @Nullable Boolean enableThinking,
             boolean preserveThinking,
             boolean splitSpecialTokens,
+            boolean literalSpecialTokens,
             String mixStrategy,
             List<Double> interleaveProbabilities,
             int preprocessingBatchSize,
