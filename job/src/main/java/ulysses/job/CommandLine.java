@@ -19,7 +19,7 @@ import ulysses.runtime.config.ParallelConfig.Device;
  * @param command train when none is named
  * @param file the configuration file, or what another command works on; null if none is given
  * @param overrides keys and values in order; of a key given twice the last counts
- * @param debug {@code --debug}: log more
+ * @param debug {@code --debug}: log more, and turn the original gradient strategies on
  * @param learningRateFactor {@code --adjust-lr}, or ULYSSES_ADJUST_LR; 1 changes nothing
  */
 public record CommandLine(
@@ -52,7 +52,7 @@ public record CommandLine(
 
             Options
               --config_file FILE  YAML of LLaMA-Factory, local or on any Hadoop file system; FILE alone works too
-              --debug             log more
+              --debug             log more, and turn the original project's gradient strategies on (not if FILE says which)
               --adjust-lr [X]     multiply the learning rate by X (1 when X is left out); also ULYSSES_ADJUST_LR
               --key value         any key of FILE; conf/README.md lists them all
             """;
@@ -114,6 +114,6 @@ public record CommandLine(
                 .anyMatch(entry -> entry.getKey().matches("spark\\.(executor|task)\\.resource\\.gpu\\.amount")
                         && !entry.getValue().equals("0"));
         return new ConfigFile.Sources(
-                requireFile(), overrides, sparkConf, learningRateFactor, gpus ? Device.CUDA : Device.CPU);
+                requireFile(), overrides, sparkConf, learningRateFactor, gpus ? Device.CUDA : Device.CPU, debug);
     }
 }

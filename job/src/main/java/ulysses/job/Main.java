@@ -99,6 +99,7 @@ public final class Main {
         boolean ours = failure.getClass().getName().startsWith("ulysses.");
         return ours && failure.getMessage() != null
                 ? failure.getMessage()
-                : failure + "; run again with --debug for the whole trace";
+                : failure + "; run again with --debug for the whole trace (it also turns gradient strategies on: add"
+                        + " --gradient_strategies none to train as before)";
     }
 }

@@ -7,7 +7,7 @@ final class PageStyle {
             :root { --ink: #1d2430; --dim: #5d6a7e; --paper: #ffffff; --card: #f6f8fa; --rule: #dde3ea;
               --first: #1f77b4; --pale: #a5c9e1; --second: #d9541e; --trained: #cdebd3; --bad: #b3261e; --warn: #8a5a00; }
             @media (prefers-color-scheme: dark) { :root { --ink: #e4e9f0; --dim: #98a5b8; --paper: #14181f; --card: #1c222c;
-              --rule: #313a47; --first: #62b0e8; --pale: #2f5573; --second: #ff9a6b; --trained: #1f4a2c; --bad: #ff8a80;
+              --rule: #313a47; --first: #62b0e8; --pale: #4b7ea8; --second: #ff9a6b; --trained: #1f4a2c; --bad: #ff8a80;
               --warn: #f0c060; } }
             * { box-sizing: border-box; }
             body { margin: 0 auto; padding: 24px; max-width: 1340px; background: var(--paper); color: var(--ink);

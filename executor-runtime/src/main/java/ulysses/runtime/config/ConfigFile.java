@@ -24,13 +24,15 @@ public final class ConfigFile {
      * @param sparkConf Spark's configuration; of it {@code spark.ulysses.KEY} is read, but nothing with a further dot
      * @param learningRateFactor {@code --adjust-lr}: multiplies the learning rate; 1 changes nothing
      * @param defaultDevice where ranks compute when neither {@code device} nor {@code use_cpu} is given
+     * @param debug {@code --debug}: turns the original gradient strategies on where {@code gradient_strategies} says nothing
      */
     public record Sources(
             String file,
             Map<String, String> commandLine,
             Map<String, String> sparkConf,
             double learningRateFactor,
-            ParallelConfig.Device defaultDevice) {
+            ParallelConfig.Device defaultDevice,
+            boolean debug) {
         public Sources {
             commandLine = Collections.unmodifiableMap(new LinkedHashMap<>(commandLine));
             sparkConf = Map.copyOf(sparkConf);
@@ -38,6 +40,16 @@ public final class ConfigFile {
                 throw new IllegalArgumentException(
                         "learningRateFactor " + learningRateFactor + " must be a finite number above 0");
             }
+        }
+
+        /** Without {@code --debug}. */
+        public Sources(
+                String file,
+                Map<String, String> commandLine,
+                Map<String, String> sparkConf,
+                double learningRateFactor,
+                ParallelConfig.Device defaultDevice) {
+            this(file, commandLine, sparkConf, learningRateFactor, defaultDevice, false);
         }
 
         /** A file alone, on the CPU. */
@@ -49,7 +61,7 @@ public final class ConfigFile {
         public Sources with(String key, String value) {
             Map<String, String> more = new LinkedHashMap<>(commandLine);
             more.put(key, value);
-            return new Sources(file, more, sparkConf, learningRateFactor, defaultDevice);
+            return new Sources(file, more, sparkConf, learningRateFactor, defaultDevice, debug);
         }
     }
 

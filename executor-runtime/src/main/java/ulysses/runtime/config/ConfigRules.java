@@ -35,6 +35,7 @@ final class ConfigRules {
         sequenceParallel();
         ranks();
         new ReportRules(settings, problems, notes).check();
+        new StrategyRules(settings).check(problems);
         ours();
     }
 

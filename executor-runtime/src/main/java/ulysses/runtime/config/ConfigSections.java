@@ -141,7 +141,8 @@ final class ConfigSections {
                 settings.number("max_grad_norm"),
                 seed,
                 settings.optionalInteger("data_seed").orElse(seed),
-                !settings.flag("disable_shuffling"));
+                !settings.flag("disable_shuffling"),
+                new StrategyRules(settings).config(sources, notes));
     }
 
     private double learningRate() {

@@ -22,6 +22,7 @@ import java.util.Map;
  * @param seed {@code seed}
  * @param dataSeed {@code data_seed}; equals seed when not given
  * @param shuffle the opposite of {@code disable_shuffling}
+ * @param strategies {@code gradient_strategies} and their thresholds
  */
 public record StepConfig(
         int rowsPerRank,
@@ -40,8 +41,49 @@ public record StepConfig(
         double maxGradNorm,
         long seed,
         long dataSeed,
-        boolean shuffle) {
+        boolean shuffle,
+        StrategyConfig strategies) {
     public StepConfig {
         scheduleArguments = Map.copyOf(scheduleArguments);
+    }
+
+    /** Without gradient strategies. */
+    public StepConfig(
+            int rowsPerRank,
+            int accumulation,
+            double learningRate,
+            double epochs,
+            int maxSteps,
+            String schedule,
+            Map<String, Double> scheduleArguments,
+            double warmupRatio,
+            int warmupSteps,
+            double weightDecay,
+            double beta1,
+            double beta2,
+            double epsilon,
+            double maxGradNorm,
+            long seed,
+            long dataSeed,
+            boolean shuffle) {
+        this(
+                rowsPerRank,
+                accumulation,
+                learningRate,
+                epochs,
+                maxSteps,
+                schedule,
+                scheduleArguments,
+                warmupRatio,
+                warmupSteps,
+                weightDecay,
+                beta1,
+                beta2,
+                epsilon,
+                maxGradNorm,
+                seed,
+                dataSeed,
+                shuffle,
+                StrategyConfig.NONE);
     }
 }

@@ -19,6 +19,7 @@ import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.data.PackedDataset;
 import ulysses.runtime.data.RankBatches;
 import ulysses.runtime.export.HuggingFaceExport;
+import ulysses.runtime.gradient.GradientStrategies;
 import ulysses.runtime.memory.DeviceMemory;
 import ulysses.runtime.mesh.RankAssignment;
 import ulysses.runtime.mesh.RankEvent;
@@ -106,7 +107,8 @@ final class RankRun {
                 parameters,
                 trained.optimizer(),
                 groups.world(),
-                config.step().maxGradNorm());
+                config.step().maxGradNorm(),
+                new GradientStrategies(config.step().strategies(), config.step().seed()));
         Optional<TrainerLog> log =
                 assignment.rank() == 0 ? Optional.of(log(tuned, batches, resumed)) : Optional.empty();
         try (Evaluating evaluating =

@@ -1,10 +1,12 @@
 package ulysses.runtime.training;
 
+import ulysses.runtime.gradient.GradientStrategies;
+
 /**
  * What one optimizer step gave; the same on all ranks but for the times.
  *
  * @param loss mean over the trained tokens of all ranks and micro-batches
- * @param gradNorm before clipping
+ * @param gradNorm before gradient strategies and clipping
  * @param learningRate the one used
  * @param tokens of all data-parallel groups, padding left out
  * @param trainedTokens of all data-parallel groups
@@ -13,6 +15,7 @@ package ulysses.runtime.training;
  * @param reduceSeconds summing gradients over ranks
  * @param optimizerSeconds norm, clipping and update
  * @param exchangeBytes that this rank put into all-to-alls, its own part included
+ * @param strategies what gradient strategies did
  */
 public record StepMetrics(
         double loss,
@@ -24,7 +27,8 @@ public record StepMetrics(
         double computeSeconds,
         double reduceSeconds,
         double optimizerSeconds,
-        long exchangeBytes) {
+        long exchangeBytes,
+        GradientStrategies.Outcome strategies) {
 
     /** Time of the whole step. */
     public double seconds() {

@@ -24,6 +24,7 @@ final class TrainLoop {
     private final Parts parts;
     private final LearningRateSchedule schedule;
     private TrainState state;
+    private final StrategyTally strategies;
     private int notFinite;
 
     /**
@@ -47,6 +48,7 @@ final class TrainLoop {
         this.config = config;
         this.parts = parts;
         this.state = start;
+        this.strategies = new StrategyTally(config.step().strategies());
         this.schedule = LearningRateSchedule.of(config.step(), parts.batches().totalSteps());
     }
 
@@ -66,6 +68,9 @@ final class TrainLoop {
             if (savesNow(batches)) {
                 save();
             }
+        }
+        if (parts.reporter().rank() == 0) {
+            strategies.summary().ifPresent(parts.reporter()::warning);
         }
         return state;
     }
@@ -101,6 +106,13 @@ final class TrainLoop {
     }
 
     private void report(StepMetrics metrics, long total) {
+        if (metrics.updated()) {
+            strategies.count(metrics.strategies());
+        }
+        if (state.step() % config.output().loggingSteps() == 0) {
+            Map<String, Double> fired = strategies.logged();
+            parts.log().ifPresent(log -> log.alongside(fired));
+        }
         Optional<Map<String, Double>> logged = parts.log()
                 .map(log -> log.step(new TrainerLog.Step(
                         state.step(),

@@ -1,14 +1,16 @@
 package ulysses.runtime.training;
 
 import ulysses.runtime.collective.Collectives;
+import ulysses.runtime.config.StrategyConfig;
 import ulysses.runtime.data.MicroBatch;
 import ulysses.runtime.data.StepBatches;
 import ulysses.runtime.gradient.GradientBuckets;
+import ulysses.runtime.gradient.GradientStrategies;
 import ulysses.runtime.model.Parameters;
 import ulysses.runtime.optimizer.AdamW;
 
 /**
- * One optimizer step: micro-batches, loss, gradients, clipping, optimizer. Collective: all ranks call it with their batches of the
+ * One optimizer step: micro-batches, loss, gradients, strategies, clipping, optimizer. Collective: all ranks call it with their batches of the
  * same step.
  */
 public final class TrainStep {
@@ -18,17 +20,30 @@ public final class TrainStep {
     private final GradientBuckets gradients;
     private final AdamW optimizer;
     private final Agreement agreement;
+    private final GradientStrategies strategies;
     private final double maxGradNorm;
+
+    /** Without gradient strategies; {@code maxGradNorm} of 0 means no clipping. */
+    public TrainStep(
+            SequenceStep sequence, Parameters parameters, AdamW optimizer, Collectives world, double maxGradNorm) {
+        this(sequence, parameters, optimizer, world, maxGradNorm, new GradientStrategies(StrategyConfig.NONE, 0));
+    }
 
     /** {@code maxGradNorm} of 0 means no clipping. */
     public TrainStep(
-            SequenceStep sequence, Parameters parameters, AdamW optimizer, Collectives world, double maxGradNorm) {
+            SequenceStep sequence,
+            Parameters parameters,
+            AdamW optimizer,
+            Collectives world,
+            double maxGradNorm,
+            GradientStrategies strategies) {
         this.sequence = sequence;
         this.parameters = parameters;
         this.gradients = new GradientBuckets(parameters, world);
         this.optimizer = optimizer;
         this.agreement = new Agreement(world, parameters.device());
         this.maxGradNorm = maxGradNorm;
+        this.strategies = strategies;
     }
 
     /** Runs the step with {@code learningRate}. */
@@ -46,21 +61,26 @@ public final class TrainStep {
         long reduced = System.nanoTime();
         double norm = gradients.norm();
         boolean finite = Double.isFinite(norm) && Double.isFinite(loss);
-        if (finite) {
-            gradients.clip(norm, maxGradNorm);
-            optimizer.step(learningRate);
-        }
+        GradientStrategies.Outcome outcome = finite ? update(norm, learningRate) : GradientStrategies.Outcome.NOTHING;
         long updated = System.nanoTime();
         return new StepMetrics(
                 loss,
                 norm,
-                learningRate,
+                learningRate * outcome.rateFactor(),
                 batches.globalTokens(),
                 batches.globalTrainedTokens(),
                 finite,
                 (computed - begin) / 1e9,
                 (reduced - computed) / 1e9,
                 (updated - reduced) / 1e9,
-                sequence.exchangedBytes() - exchangedBefore);
+                sequence.exchangedBytes() - exchangedBefore,
+                outcome);
+    }
+
+    private GradientStrategies.Outcome update(double norm, double learningRate) {
+        GradientStrategies.Outcome outcome = strategies.apply(parameters.trained(), optimizer.steps(), norm);
+        gradients.clip(outcome.changesGradients() ? gradients.norm() : norm, strategies.limit(outcome, maxGradNorm));
+        optimizer.step(learningRate * outcome.rateFactor());
+        return outcome;
     }
 }

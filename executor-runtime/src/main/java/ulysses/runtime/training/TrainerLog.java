@@ -24,10 +24,14 @@ public final class TrainerLog {
     private static final Duration BETWEEN_WRITES =
             Duration.ofSeconds(10); // S3 has no append: each write sends the file
 
+    /** Begins the names of numbers that tell how often a gradient strategy acted. */
+    static final String FIRED = "fired/";
+
     private final Folder output;
     private final TrainerRun run;
     private final Clock clock;
     private final StringBuilder unwritten = new StringBuilder();
+    private Map<String, Double> alongside = Map.of();
     private TrainerProgress progress;
     private ArrayNode history;
     private Instant start;
@@ -87,6 +91,11 @@ public final class TrainerLog {
         return log;
     }
 
+    /** Numbers that the next log entry holds besides those of its step. */
+    void alongside(Map<String, Double> values) {
+        alongside = values;
+    }
+
     /**
      * Notes a step; every {@code logging_steps} the mean loss since the last log is logged.
      *
@@ -102,14 +111,33 @@ public final class TrainerLog {
         entry.put("grad_norm", step.gradNorm());
         entry.put("learning_rate", step.learningRate());
         entry.put("loss", progress.meanSinceLog());
+        alongside.forEach(entry::put);
         entry.put("step", step.step());
         history.add(entry);
         progress = progress.logged();
         ObjectNode line = lineStart();
         line.set("loss", entry.get("loss"));
         line.put("lr", step.learningRate());
+        addAlongside(line);
         append(lineEnd(line));
         return TrainerJson.numbers(entry);
+    }
+
+    /** In {@code trainer_log.jsonl} strategies are listed by name. */
+    private void addAlongside(ObjectNode line) {
+        if (alongside.isEmpty()) {
+            return;
+        }
+        ArrayNode fired = JsonNodeFactory.instance.arrayNode();
+        alongside.forEach((name, value) -> {
+            if (!name.startsWith(FIRED)) {
+                line.put(name, value);
+            } else if (value > 0) {
+                fired.add(name.substring(FIRED.length()));
+            }
+        });
+        line.set("fired", fired);
+        alongside = Map.of();
     }
 
     /** Notes an evaluation after the last step; returns what was logged, by name. */

@@ -300,6 +300,39 @@ class ConfigFileTest {
     }
 
     @Test
+    void debugTurnsTheOriginalGradientStrategiesOnUnlessTheFileSaysWhich() {
+        StrategyConfig original = strategies(SMALLEST, true);
+
+        assertThat(original).isEqualTo(StrategyConfig.NONE.with(List.of(StrategyConfig.Strategy.values())));
+        assertThat(strategies(SMALLEST + "gradient_strategies: original", false))
+                .isEqualTo(original);
+        assertThat(strategies(SMALLEST, false)).isEqualTo(StrategyConfig.NONE);
+        assertThat(strategies(SMALLEST + "gradient_strategies: none", true)).isEqualTo(StrategyConfig.NONE);
+        assertThat(strategies(SMALLEST + "gradient_strategies: clip,noise\ngradient_noise: 1e-4", true))
+                .isEqualTo(new StrategyConfig(
+                        List.of(StrategyConfig.Strategy.NOISE, StrategyConfig.Strategy.CLIP),
+                        1e-3,
+                        5,
+                        1e-4,
+                        1e-4,
+                        1.5,
+                        1.2,
+                        1,
+                        true));
+    }
+
+    private StrategyConfig strategies(String yaml, boolean debug) {
+        Loaded loaded = ConfigFile.load(
+                new Sources(write(folder, yaml), Map.of(), Map.of(), 1, Device.CPU, debug), new Configuration(false));
+        StrategyConfig strategies = loaded.config().step().strategies();
+        assertThat(loaded.notes())
+                .filteredOn(note -> note.startsWith("gradient strategies that are on: "))
+                .hasSize(strategies.strategies().isEmpty() ? 0 : 1);
+        assertThat(TrainingConfig.fromJson(loaded.config().toJson())).isEqualTo(loaded.config());
+        return strategies;
+    }
+
+    @Test
     void reportsToServicesThatNeedNoPython() {
         Loaded loaded = load(SMALLEST + "report_to: wandb,TensorBoard,mlflow\nrun_name: first\nlogging_dir: board\n");
 

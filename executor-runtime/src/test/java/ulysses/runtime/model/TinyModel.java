@@ -144,6 +144,13 @@ public final class TinyModel implements AutoCloseable {
         });
     }
 
+    /** Names of the tensors of a recorded file. */
+    public List<String> names(String caseName, String file) {
+        try (SafetensorsFile safetensors = SafetensorsFile.open(folder("cases/" + name + "/" + caseName), file)) {
+            return safetensors.names();
+        }
+    }
+
     /** A recorded integer tensor, flat; shared, so it must not be changed. */
     public int[] ints(String caseName, String file, String tensor) {
         return INTS.computeIfAbsent(String.join("/", name, caseName, file, tensor), key -> {

@@ -233,6 +233,21 @@ final class TrainerLogTest {
     }
 
     @Test
+    void gradientStrategiesStandBesideTheStep() throws IOException {
+        TrainerLog log = TrainerLog.begin(output, run(1), clock);
+        log.alongside(Map.of("grad_mean_abs", 2e-4, "fired/noise", 0.5, "fired/clip", 0.0));
+
+        Map<String, Double> logged = log.step(new TrainerLog.Step(1, 0.1, 3, 1, 1e-5, TOKENS));
+        log.step(new TrainerLog.Step(2, 0.2, 3, 1, 1e-5, TOKENS));
+        log.save();
+
+        assertThat(logged).containsEntry("grad_mean_abs", 2e-4).containsEntry("fired/noise", 0.5);
+        List<String> lines = output.readText(TrainerLog.LOG).lines().toList();
+        assertThat(lines.get(0)).contains("\"grad_mean_abs\": 2.0E-4").contains("\"fired\": [\"noise\"]");
+        assertThat(lines.get(1)).doesNotContain("fired");
+    }
+
+    @Test
     void aLineThatWasCutOffIsDroppedOnResume() {
         TrainerLog log = TrainerLog.begin(output, run(1), clock);
         log.step(new TrainerLog.Step(1, 0.1, 3, 1, 1e-5, TOKENS));

@@ -8,10 +8,12 @@ import ulysses.runtime.collective.ProcessGroups;
 import ulysses.runtime.collective.SingleRank;
 import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.StepConfig;
+import ulysses.runtime.config.StrategyConfig;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
 import ulysses.runtime.data.MicroBatch;
 import ulysses.runtime.data.PackedRow;
 import ulysses.runtime.data.StepBatches;
+import ulysses.runtime.gradient.GradientStrategies;
 import ulysses.runtime.mesh.RankMesh;
 import ulysses.runtime.model.CausalLm;
 import ulysses.runtime.model.Parameters;
@@ -31,19 +33,23 @@ final class TrainingRank implements AutoCloseable {
     private final TrainStep step;
 
     /** How it trains. */
-    record How(ComputeType compute, boolean checkpointing, double maxGradNorm) {
-        static final How PLAIN = new How(ComputeType.FLOAT32, true, 0);
+    record How(ComputeType compute, boolean checkpointing, double maxGradNorm, StrategyConfig strategies) {
+        static final How PLAIN = new How(ComputeType.FLOAT32, true, 0, StrategyConfig.NONE);
 
         How with(ComputeType other) {
-            return new How(other, checkpointing, maxGradNorm);
+            return new How(other, checkpointing, maxGradNorm, strategies);
         }
 
         How withLimit(double limit) {
-            return new How(compute, checkpointing, limit);
+            return new How(compute, checkpointing, limit, strategies);
         }
 
         How withoutCheckpointing() {
-            return new How(compute, false, maxGradNorm);
+            return new How(compute, false, maxGradNorm, strategies);
+        }
+
+        How with(StrategyConfig others) {
+            return new How(compute, checkpointing, maxGradNorm, others);
         }
     }
 
@@ -60,7 +66,8 @@ final class TrainingRank implements AutoCloseable {
                 new CausalLm.Layers(ParallelConfig.Device.CPU, how.checkpointing()),
                 group);
         this.sequence = new SequenceStep(model, new NextToken(model.head()), group);
-        this.step = new TrainStep(sequence, parameters, optimizer, world, how.maxGradNorm());
+        this.step = new TrainStep(
+                sequence, parameters, optimizer, world, how.maxGradNorm(), new GradientStrategies(how.strategies(), 7));
     }
 
     /** One of the ranks of {@code groups}. */
