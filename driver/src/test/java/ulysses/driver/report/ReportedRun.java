@@ -39,10 +39,11 @@ final class ReportedRun {
         Files.writeString(yaml, """
                 model_name_or_path: %s
                 dataset: identity,alpaca_en_demo
-                finetuning_type: full
                 output_dir: %s
                 %s
-                """.formatted(model, output.path(), more));
+                %s
+                """.formatted(
+                        model, output.path(), more.contains("finetuning_type") ? "" : "finetuning_type: full", more));
         ConfigFile.Loaded loaded = ConfigFile.load(ConfigFile.Sources.ofFile(yaml.toString()), HADOOP);
         arguments(loaded).write(output);
         return loaded;

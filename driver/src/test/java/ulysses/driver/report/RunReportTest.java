@@ -178,6 +178,16 @@ class RunReportTest {
     }
 
     @Test
+    void theCardOfAnAdapterIsPefts() throws Exception {
+        ReportedRun run = recorded("finetuning_type: lora");
+
+        RunReport.finished(run.output, ReportedRun.HADOOP);
+
+        assertThat(run.output.readText("README.md"))
+                .contains("library_name: peft\n", "base_model: ", "- llama-factory\n- lora\n");
+    }
+
+    @Test
     void theLicenseOfTheBaseModelIsKept() throws Exception {
         ReportedRun run = recorded("");
         Files.writeString(folder.resolve("model/README.md"), "---\nlanguage: en\nlicense: apache-2.0\n---\n# base\n");
