@@ -33,10 +33,10 @@ import ulysses.runtime.weights.ModelSpec;
 /**
  * What each gradient strategy does to a small model, at the original project's constants: loss on text it has not seen, three seeds.
  * No test: it takes minutes and its table is for executor-runtime/README.md. Run: {@code mvn -pl executor-runtime test
- * -Dtest=StrategyAblation}; the table is in target/strategy-ablation.md.
+ * -Dtest=StrategyAblation}, with {@code -Dablation.vocabulary=32} for harder text; the table is in target/strategy-ablation.md.
  */
 final class StrategyAblation {
-    private static final int VOCABULARY = 16;
+    private static final int VOCABULARY = Integer.getInteger("ablation.vocabulary", 16);
     private static final int STEPS = 700;
     private static final int ROWS = 8;
     private static final int LENGTH = 64;
@@ -117,7 +117,7 @@ final class StrategyAblation {
     /** Text of a Markov chain of order 2: after each pair of tokens four can follow, one of them most of the time. */
     private static List<PackedRow> rows(Random text, int count) {
         int[] followers =
-                new Random(5).ints(VOCABULARY * VOCABULARY * 4, 0, VOCABULARY).toArray();
+                new Random(5).ints(4L * VOCABULARY * VOCABULARY, 0, VOCABULARY).toArray();
         List<PackedRow> rows = new ArrayList<>();
         for (int r = 0; r < count; r++) {
             int[] ids = new int[LENGTH];
