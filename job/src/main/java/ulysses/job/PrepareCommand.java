@@ -38,13 +38,18 @@ final class PrepareCommand {
     /** Prepares the rows of {@code config}, or finds them, and says what there is. */
     static PreparedData prepare(JobSession session, TrainingConfig config, Configuration hadoop, PrintStream out) {
         session.context().setJobGroup("prepare", "read, tokenize and pack", true);
+        long begin = System.nanoTime();
         PreparedData data = PrepareDataset.tokenized(session.spark(), config)
                 .orElseGet(() -> PrepareDataset.prepare(
                         session.spark(), config, Tokenizer.open(config.model().modelNameOrPath(), hadoop)));
         session.context().clearJobGroup();
         out.println((data.reused() ? "found prepared rows: " : "prepared rows: ") + data.trainPath());
+        double seconds = (System.nanoTime() - begin) / 1e9;
         data.report().ifPresent(report -> {
             out.println("  training: " + report.train().summary());
+            if (!data.reused()) {
+                out.println("  in %.1f s: %,.0f tokens/s".formatted(seconds, report.tokens() / seconds));
+            }
             if (report.eval() != null) {
                 out.println("  evaluation: " + report.eval().summary());
             }

@@ -33,13 +33,17 @@ public final class DatasetRows {
      * @param registry dataset_info.json
      * @param names datasets, in the order of the mix
      * @param data max_samples, mix_strategy, interleave_probs, workers
-     * @param seed for num_samples and for mixing with probabilities
+     * @param seeds for num_samples and for mixing with probabilities
      * @return every row of the mix, unusable ones too; in no particular order, {@link SourceRow#rowNumber()} is the order
      * @throws DataException for a missing file or column, before any row is mapped; a damaged row ends the job that reads it with a
      *     DataException in the chain of causes, see {@link #dataException}
      */
     public static JavaRDD<SourceRow> read(
-            JavaSparkContext spark, DatasetRegistry registry, List<String> names, TrainingConfig.Data data, long seed) {
+            JavaSparkContext spark,
+            DatasetRegistry registry,
+            List<String> names,
+            TrainingConfig.Data data,
+            Seeds seeds) {
         try {
             List<Drawn> datasets = new ArrayList<>();
             for (String name : names) {
@@ -47,13 +51,15 @@ public final class DatasetRows {
                 NumberedRows rows = NumberedRows.read(spark, SourceFile.of(entry, spark.hadoopConfiguration()));
                 requireColumns(entry, rows);
                 datasets.add(new Drawn(
-                        entry, rows, DrawnRows.of(rows.count(), entry.sampleCount(), data.maxSamples(), seed)));
+                        entry,
+                        rows,
+                        DrawnRows.of(rows.count(), entry.sampleCount(), data.maxSamples(), seeds.samples())));
             }
             long[] lengths = datasets.stream()
                     .mapToLong(dataset -> dataset.drawn().count())
                     .toArray();
             List<DatasetMix.Draws> mix =
-                    DatasetMix.of(data.mixStrategy(), lengths, data.interleaveProbabilities(), seed);
+                    DatasetMix.of(data.mixStrategy(), lengths, data.interleaveProbabilities(), seeds.mix());
             JavaRDD<SourceRow> all = spark.emptyRDD();
             for (int i = 0; i < datasets.size(); i++) {
                 all = all.union(datasets.get(i).sourceRows(mix.get(i), partitions(spark, data)));
@@ -61,6 +67,20 @@ public final class DatasetRows {
             return all;
         } catch (RuntimeException failure) {
             throw dataException(failure).map(RuntimeException.class::cast).orElse(failure);
+        }
+    }
+
+    /**
+     * Where randomness comes from, as in LLaMA-Factory.
+     *
+     * @param mix seed of {@code interleave_probs}: each mix begins with it
+     * @param samples draws {@code num_samples}: evaluation datasets go on behind the training ones
+     */
+    public record Seeds(long mix, NumpyRandomState samples) {
+
+        /** Those of a run. */
+        public static Seeds of(long seed) {
+            return new Seeds(seed, new NumpyRandomState(seed));
         }
     }
 

@@ -3,7 +3,6 @@ package ulysses.driver.dataset;
 import java.io.Serializable;
 import java.util.HashMap;
 import java.util.Map;
-import java.util.SplittableRandom;
 
 /** Which rows of a dataset take part, and where: {@code num_samples}, then {@code max_samples}. */
 interface DrawnRows extends Serializable {
@@ -20,12 +19,12 @@ interface DrawnRows extends Serializable {
      * @param rows rows in the file
      * @param samples {@code num_samples}; 0 means all in file order
      * @param limit {@code max_samples}; 0 means all
-     * @param seed of the draw
+     * @param random draws with {@code num_samples}; the next dataset goes on with it
      */
-    static DrawnRows of(long rows, long samples, int limit, long seed) {
+    static DrawnRows of(long rows, long samples, int limit, NumpyRandomState random) {
         long wanted = samples > 0 ? samples : rows;
         long count = limit > 0 ? Math.min(limit, wanted) : wanted;
-        return samples > 0 ? Sampled.of(rows, samples, count, seed) : new First(count);
+        return samples > 0 ? Sampled.of(rows, samples, count, random) : new First(count);
     }
 
     /** The first rows of the file. */
@@ -36,23 +35,18 @@ interface DrawnRows extends Serializable {
         }
     }
 
-    /** Rows in random order; all once before any comes again. LLaMA-Factory draws without a seed, so the order is ours. */
+    /** Rows in random order; all once before any comes again. */
     record Sampled(long count, Map<Long, long[]> places) implements DrawnRows {
 
-        static Sampled of(long rows, long samples, long count, long seed) {
-            SplittableRandom random = new SplittableRandom(seed);
-            long[] order = new long[Math.toIntExact(rows)];
-            for (int i = 0; i < order.length; i++) {
-                int other = random.nextInt(i + 1);
-                order[i] = order[other];
-                order[other] = i;
-            }
+        static Sampled of(long rows, long samples, long count, NumpyRandomState random) {
+            int all = Math.toIntExact(rows);
+            int wanted = Math.toIntExact(samples);
+            int[] order = random.permutation(all);
+            int[] again = wanted > all ? random.choice(all, wanted - all) : new int[0];
             Map<Long, long[]> places = new HashMap<>();
-            for (long position = 0; position < samples; position++) {
-                long row = position < rows ? order[(int) position] : random.nextLong(rows);
-                if (position < count) {
-                    places.merge(row, new long[] {position}, Sampled::joined);
-                }
+            for (int position = 0; position < count; position++) {
+                long row = position < all ? order[position] : again[position - all];
+                places.merge(row, new long[] {position}, Sampled::joined);
             }
             return new Sampled(count, places);
         }

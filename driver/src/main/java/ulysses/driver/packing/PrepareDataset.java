@@ -126,7 +126,8 @@ public final class PrepareDataset {
     }
 
     private PrepareReport make(DatasetRegistry registry, String fingerprint) throws IOException {
-        RowSet all = rows(registry, config.data().dataset(), folder.train());
+        DatasetRows.Seeds seeds = DatasetRows.Seeds.of(config.step().seed());
+        RowSet all = rows(registry, config.data().dataset(), folder.train(), seeds);
         PrepareReport.@Nullable Part eval = null;
         PrepareReport.Part train;
         if (config.evaluation().validationSize() > 0) {
@@ -139,16 +140,16 @@ public final class PrepareDataset {
             split.destroy();
         } else {
             if (!config.data().evalDataset().isEmpty()) {
-                eval = pack(rows(registry, config.data().evalDataset(), folder.eval()), fingerprint);
+                eval = pack(rows(registry, config.data().evalDataset(), folder.eval(), seeds), fingerprint);
             }
             train = pack(all, fingerprint);
         }
         return new PrepareReport(PrepareReport.VERSION, fingerprint, tokenizer.fingerprint(), train, eval);
     }
 
-    private RowSet rows(DatasetRegistry registry, List<String> names, String target) throws IOException {
-        JavaRDD<SourceRow> rows = DatasetRows.read(
-                spark, registry, names, config.data(), config.step().seed());
+    private RowSet rows(DatasetRegistry registry, List<String> names, String target, DatasetRows.Seeds seeds)
+            throws IOException {
+        JavaRDD<SourceRow> rows = DatasetRows.read(spark, registry, names, config.data(), seeds);
         long bytes = InputFiles.of(names, registry, hadoop).bytes();
         return new RowSet(rows, rows.count(), bytes, Membership.all(), target);
     }

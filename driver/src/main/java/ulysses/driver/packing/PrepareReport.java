@@ -137,6 +137,11 @@ public record PrepareReport(
         }
     }
 
+    /** Tokens in packed rows of both sets. */
+    public long tokens() {
+        return train.tokens() + (eval == null ? 0 : eval.tokens());
+    }
+
     byte[] toBytes() {
         try {
             return (JSON.writeValueAsString(this) + "\n").getBytes(StandardCharsets.UTF_8);

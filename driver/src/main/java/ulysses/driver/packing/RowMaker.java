@@ -47,7 +47,8 @@ interface RowMaker extends Closeable {
         /** Tokens that examples of one row may have together. */
         int capacity(Packing packing) {
             // LLaMA-Factory keeps one place for padding, without which flash attention would lose its mask.
-            return packing == Packing.LLAMAFACTORY_NEAT ? cutoffLength - 1 : cutoffLength;
+            boolean padded = packing == Packing.LLAMAFACTORY_NEAT || packing == Packing.LLAMAFACTORY_MIXED;
+            return padded ? cutoffLength - 1 : cutoffLength;
         }
     }
 
@@ -56,10 +57,10 @@ interface RowMaker extends Closeable {
         return switch (packing) {
             case NONE -> new OneExampleEach(sink);
             case BEST_FIT -> new BestFit(shape, sink, new SpilledExamples());
-            case LLAMAFACTORY_NEAT -> new KnapsackBatches(shape, sink, new SpilledExamples());
+            case LLAMAFACTORY_NEAT ->
+                new KnapsackBatches(shape, sink, new SpilledExamples(), PackedRow.Attention.DOCUMENT);
+            case LLAMAFACTORY_MIXED -> new KnapsackBatches(shape, sink, new SpilledExamples(), PackedRow.Attention.ROW);
             case LLAMAFACTORY_BLOCKS -> new Blocks(shape, sink);
-            case LLAMAFACTORY_MIXED ->
-                throw new IllegalArgumentException("rows whose documents see each other aren't made here");
         };
     }
 
@@ -116,17 +117,19 @@ interface RowMaker extends Closeable {
         }
     }
 
-    /** LLaMA-Factory's neat_packing: a greedy knapsack over each batch of places, rows padded to full length. */
+    /** LLaMA-Factory's packing of conversations: a greedy knapsack over each batch of places, rows padded to full length. */
     final class KnapsackBatches implements RowMaker {
         private final Shape shape;
         private final Sink sink;
         private final SpilledExamples waiting;
+        private final PackedRow.Attention attention;
         private long batch;
 
-        private KnapsackBatches(Shape shape, Sink sink, SpilledExamples waiting) {
+        private KnapsackBatches(Shape shape, Sink sink, SpilledExamples waiting, PackedRow.Attention attention) {
             this.shape = shape;
             this.sink = sink;
             this.waiting = waiting;
+            this.attention = attention;
         }
 
         @Override
@@ -159,7 +162,7 @@ interface RowMaker extends Closeable {
                 waiting.copy(members.get(i), 0, lengths[i], target, at);
                 at += lengths[i];
             }
-            return new PackedRow(target.ids(), target.labels(), lengths);
+            return new PackedRow(target.ids(), target.labels(), lengths, attention);
         }
 
         @Override

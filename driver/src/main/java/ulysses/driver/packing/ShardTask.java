@@ -8,6 +8,7 @@ import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.stream.IntStream;
 import org.apache.spark.TaskContext;
 import org.apache.spark.api.java.function.Function2;
 import org.apache.spark.util.SerializableConfiguration;
@@ -114,11 +115,30 @@ final class ShardTask implements Function2<Integer, Iterator<Tuple2<Place, Place
             return tally.plus(new Tally(0, Map.of(), Rows.none(), 0, maker.leftOutTokens(), otherwise()));
         }
 
-        /** Only where examples fit into rows: texts for pretraining are of any length. */
+        /** How many rows the packings for this kind of data would make of the shard. */
         private Map<String, Long> otherwise() {
-            if (target.splitsLongExamples()) {
-                return Map.of();
-            }
+            return target.splitsLongExamples() ? otherwiseOfTexts() : otherwiseOfConversations();
+        }
+
+        private Map<String, Long> otherwiseOfTexts() {
+            int cutoff = target.shape().cutoffLength();
+            int[] pieces = lengthsByBatch.values().stream()
+                    .flatMap(List::stream)
+                    .flatMapToInt(length -> IntStream.iterate(length, left -> left > 0, left -> left - cutoff)
+                            .map(left -> Math.min(left, cutoff)))
+                    .toArray();
+            long blocks = lengthsByBatch.values().stream()
+                    .mapToLong(batch ->
+                            batch.stream().mapToLong(Integer::longValue).sum() / cutoff)
+                    .sum();
+            return Map.of(
+                    Packing.BEST_FIT.name(),
+                    (long) SequencePacker.bestFit(pieces, cutoff).size(),
+                    Packing.LLAMAFACTORY_BLOCKS.name(),
+                    blocks);
+        }
+
+        private Map<String, Long> otherwiseOfConversations() {
             int capacity = target.shape().capacity(Packing.LLAMAFACTORY_NEAT);
             int[] all = lengths(
                     lengthsByBatch.values().stream().flatMap(List::stream).toList());

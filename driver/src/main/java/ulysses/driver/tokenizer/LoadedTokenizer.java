@@ -3,6 +3,7 @@ package ulysses.driver.tokenizer;
 import ai.djl.huggingface.tokenizers.Encoding;
 import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
 import ai.djl.huggingface.tokenizers.jni.CharSpan;
+import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
@@ -90,8 +91,14 @@ final class LoadedTokenizer {
         return special;
     }
 
+    /** Asks the library for ids only: its own {@code encode} also fetches tokens, offsets and masks, for most of the time. */
     int[] encode(String text) {
-        return ints(tokenizer.encode(text, false, false).getIds());
+        long encoding = TokenizersLibrary.LIB.encode(tokenizer.getHandle(), text, false);
+        try {
+            return ints(TokenizersLibrary.LIB.getTokenIds(encoding));
+        } finally {
+            TokenizersLibrary.LIB.deleteEncoding(encoding);
+        }
     }
 
     int[] encodeWithAddedTokens(String text) {

@@ -70,7 +70,7 @@ class DatasetRowsTest {
                 .collect(Collectors.joining(",", "{", "}"));
         Files.writeString(folder.resolve("dataset_info.json"), info);
         DatasetRegistry registry = DatasetRegistry.open(folder.toString(), spark.hadoopConfiguration());
-        return DatasetRows.read(spark, registry, data.dataset(), data, 42).collect().stream()
+        return DatasetRows.read(spark, registry, data.dataset(), data, DatasetRows.Seeds.of(42)).collect().stream()
                 .sorted(Comparator.comparingLong(SourceRow::rowNumber))
                 .toList();
     }

@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -20,6 +21,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import ulysses.driver.ReferenceFiles;
 import ulysses.driver.tokenizer.Tokenizer;
+import ulysses.runtime.data.MicroBatch;
 import ulysses.runtime.data.PackedRow;
 
 /** Rows, ids and labels are those that LLaMA-Factory 0.9.5 makes. */
@@ -160,6 +162,8 @@ class PrepareParityTest {
         assertThat(PreparationFixture.idsDigest(rows))
                 .isEqualTo("4020fa6c7016669983cc4689812af6f5293d10a5d7bb750f9d360963f84c3851");
         assertThat(prepared.report().orElseThrow().train().leftOutTokens()).isBetween(1L, 511L);
+        assertThat(prepared.report().orElseThrow().train().packedRowsOtherwise())
+                .containsExactly(Map.entry("BEST_FIT", 155L));
     }
 
     static Stream<JsonNode> neatCases() {
@@ -176,6 +180,31 @@ class PrepareParityTest {
         PreparedData prepared = prepare(recorded);
 
         assertThat(PreparationFixture.rows(prepared.trainPath())).isEqualTo(expected);
+    }
+
+    static Stream<JsonNode> mixedCases() {
+        return ReferenceFiles.lines("templates/packing").stream()
+                .filter(line -> !line.path("args").path("neat_packing").asBoolean());
+    }
+
+    /** packing: true without neat_packing: the rows of neat packing, positions restart, attention does not. */
+    @ParameterizedTest
+    @MethodSource("mixedCases")
+    void recordedMixedCasesAreEqual(JsonNode recorded) throws IOException {
+        PreparedData prepared = prepare(recorded, Map.of("packing_mode", "llamafactory"));
+
+        List<PackedRow> rows = PreparationFixture.rows(prepared.trainPath());
+        assertThat(rows).hasSize(recorded.path("expected").size());
+        for (int row = 0; row < rows.size(); row++) {
+            JsonNode expected = recorded.path("expected").get(row);
+            assertThat(rows.get(row).ids()).isEqualTo(Recorded.numbers(expected.path("input_ids")));
+            assertThat(rows.get(row).labels()).isEqualTo(Recorded.numbers(expected.path("labels")));
+            assertThat(rows.get(row).attention()).isEqualTo(PackedRow.Attention.ROW);
+            MicroBatch batch = MicroBatch.of(List.of(rows.get(row)), 1);
+            assertThat(batch.positions())
+                    .isEqualTo(Arrays.copyOf(Recorded.numbers(expected.path("position_ids")), batch.length()));
+            assertThat(batch.documentEnds()).containsExactly(0, batch.length());
+        }
     }
 
     static Stream<JsonNode> pretrainingCases() {
@@ -200,7 +229,12 @@ class PrepareParityTest {
     }
 
     private PreparedData prepare(JsonNode recorded) throws IOException {
-        Map<String, String> keys = new HashMap<>(Map.of(
+        return prepare(recorded, Map.of());
+    }
+
+    private PreparedData prepare(JsonNode recorded, Map<String, String> more) throws IOException {
+        Map<String, String> keys = new HashMap<>(more);
+        keys.putAll(Map.of(
                 "stage",
                 recorded.path("stage").asText(),
                 "template",

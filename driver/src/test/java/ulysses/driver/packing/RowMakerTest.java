@@ -1,7 +1,6 @@
 package ulysses.driver.packing;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
 import java.util.ArrayList;
@@ -80,10 +79,18 @@ class RowMakerTest {
     }
 
     @Test
-    void refusesMixedRows() {
-        assertThatThrownBy(() -> RowMaker.of(Packing.LLAMAFACTORY_MIXED, SHAPE, rows::add)
-                        .close())
-                .hasMessage("rows whose documents see each other aren't made here");
+    void mixedRowsAreNeatRowsThatSeeEachOther() throws IOException {
+        make(Packing.LLAMAFACTORY_NEAT, SHAPE, 3, 6, 5, 2);
+        List<PackedRow> neat = List.copyOf(rows);
+        rows.clear();
+
+        make(Packing.LLAMAFACTORY_MIXED, SHAPE, 3, 6, 5, 2);
+
+        assertThat(rows)
+                .extracting(PackedRow::ids)
+                .containsExactlyElementsOf(neat.stream().map(PackedRow::ids).toList());
+        assertThat(rows).extracting(PackedRow::attention).containsOnly(PackedRow.Attention.ROW);
+        assertThat(neat).extracting(PackedRow::attention).containsOnly(PackedRow.Attention.DOCUMENT);
     }
 
     private RowMaker make(Packing packing, RowMaker.Shape shape, int... lengths) throws IOException {

@@ -105,10 +105,9 @@ final class ConfigRules {
         boolean neat = settings.flag("neat_packing");
         boolean packed = neat || settings.optionalFlag("packing").orElse(!sft);
         if (sft && packed && !neat && mode.equals("llamafactory")) {
-            problem(
-                    "packing_mode",
-                    "with packing true lets attention cross documents, which is not supported yet; "
-                            + "use neat_packing: true, or packing_mode: best_fit");
+            notes.add(
+                    "packing_mode llamafactory with packing true lets attention cross documents, as in LLaMA-Factory; "
+                            + "neat_packing true, or packing_mode best_fit, keeps them apart");
         }
         if (!packed && !mode.equals("auto")) {
             problem("packing_mode", "has no effect without packing; write packing: true or remove it");

@@ -106,7 +106,10 @@ final class ConfigSections {
         if (pretraining) {
             return Packing.LLAMAFACTORY_BLOCKS;
         }
-        return neat ? Packing.LLAMAFACTORY_NEAT : Packing.BEST_FIT;
+        if (neat) {
+            return Packing.LLAMAFACTORY_NEAT;
+        }
+        return settings.choice("packing_mode").equals("llamafactory") ? Packing.LLAMAFACTORY_MIXED : Packing.BEST_FIT;
     }
 
     /** LLaMA-Factory makes blocks one token shorter when packing is written out. */

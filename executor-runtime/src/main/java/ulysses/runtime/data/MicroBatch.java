@@ -11,8 +11,8 @@ import java.util.List;
  *
  * @param ids token ids [S]
  * @param targets the id that position t predicts, or {@link PackedRow#IGNORE_INDEX} [S]: the label of t + 1 in the same document
- * @param positions place in its own document [S]
- * @param documentEnds 0 and the end of each document, the padding document included; the last is S (what kernels call cu_seqlens)
+ * @param positions place in its own document [S], also where documents see each other
+ * @param documentEnds 0 and the end of each document (of each row whose documents see each other), the padding document included; the last is S (what kernels call cu_seqlens)
  * @param numbers of tokens in the whole run [S]: of row and place in it, the same however rows are dealt; negative for padding
  * @param trainedTokens targets that count
  * @param tokens tokens without padding
@@ -51,11 +51,16 @@ public record MicroBatch(
             throw new IllegalArgumentException("length multiple %d; it is at least 1".formatted(multiple));
         }
         List<Integer> lengths = new ArrayList<>();
-        rows.forEach(row -> Arrays.stream(row.documentLengths()).forEach(lengths::add));
+        List<Integer> restarts = new ArrayList<>();
+        for (PackedRow row : rows) {
+            Arrays.stream(row.seenTogether()).forEach(lengths::add);
+            Arrays.stream(row.documentLengths()).forEach(restarts::add);
+        }
         long tokens = rows.stream().mapToLong(PackedRow::tokens).sum();
         int padded = Math.toIntExact(Math.max((tokens + multiple - 1) / multiple, 1) * multiple);
         if (padded > tokens) {
             lengths.add((int) (padded - tokens));
+            restarts.add((int) (padded - tokens));
         }
         int[] ids = new int[padded];
         int[] labels = new int[padded];
@@ -73,12 +78,28 @@ public record MicroBatch(
             }
             start += row.tokens();
         }
-        return cut(ids, labels, numbers, lengths, tokens);
+        return cut(new Tokens(ids, labels, positions(restarts, padded), numbers), lengths, tokens);
     }
 
-    private static MicroBatch cut(int[] ids, int[] labels, long[] numbers, List<Integer> lengths, long tokens) {
-        int[] targets = new int[ids.length];
-        int[] positions = new int[ids.length];
+    private static int[] positions(List<Integer> lengths, int length) {
+        int[] positions = new int[length];
+        int start = 0;
+        for (int document : lengths) {
+            for (int t = 0; t < document; t++) {
+                positions[start + t] = t;
+            }
+            start += document;
+        }
+        return positions;
+    }
+
+    /** The stream before its labels are shifted, each [S]. */
+    @SuppressWarnings("ArrayRecordComponent") // as above
+    private record Tokens(int[] ids, int[] labels, int[] positions, long[] numbers) {}
+
+    private static MicroBatch cut(Tokens stream, List<Integer> lengths, long tokens) {
+        int[] labels = stream.labels();
+        int[] targets = new int[labels.length];
         int[] ends = new int[lengths.size() + 1];
         long trained = 0;
         for (int document = 0; document < lengths.size(); document++) {
@@ -86,12 +107,11 @@ public record MicroBatch(
             int end = start + lengths.get(document);
             ends[document + 1] = end;
             for (int t = start; t < end; t++) {
-                positions[t] = t - start;
                 targets[t] = t + 1 < end ? labels[t + 1] : PackedRow.IGNORE_INDEX;
                 trained += targets[t] == PackedRow.IGNORE_INDEX ? 0 : 1;
             }
         }
-        return new MicroBatch(ids, targets, positions, ends, numbers, trained, tokens);
+        return new MicroBatch(stream.ids(), targets, stream.positions(), ends, stream.numbers(), trained, tokens);
     }
 
     /** Length of the stream, S. */

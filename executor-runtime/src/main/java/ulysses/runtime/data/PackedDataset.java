@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Optional;
 import org.apache.hadoop.conf.Configuration;
 import org.jspecify.annotations.Nullable;
+import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.data.PackedManifest.FileEntry;
 
 /**
@@ -177,7 +178,10 @@ public final class PackedDataset implements Closeable {
         while (index - shardStarts[shard] >= shards.get(shard).rows()) {
             shard++; // an empty shard starts where the next one does
         }
-        return shards.get(shard).row(index - shardStarts[shard], vocabulary);
+        PackedRow row = shards.get(shard).row(index - shardStarts[shard], vocabulary);
+        return manifest != null && manifest.packing().equals(TrainingConfig.Packing.LLAMAFACTORY_MIXED.name())
+                ? row.withAttention(PackedRow.Attention.ROW)
+                : row;
     }
 
     /** Tokens in documents of row {@code index}, without reading it. */

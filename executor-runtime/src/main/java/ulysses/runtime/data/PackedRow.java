@@ -9,13 +9,27 @@ import java.util.Arrays;
  * @param ids token ids [length]
  * @param labels unshifted labels as in a Hugging Face batch [length]: {@code labels[t]} is {@code ids[t]} or {@link #IGNORE_INDEX}
  * @param documentLengths tokens of each document, in order; their sum is at most length
+ * @param attention whether a document sees those before it
  */
 @SuppressWarnings(
         "ArrayRecordComponent") // contents are compared below; boxed ids of a million tokens would cost 16 MB a row
-public record PackedRow(int[] ids, int[] labels, int[] documentLengths) {
+public record PackedRow(int[] ids, int[] labels, int[] documentLengths, Attention attention) {
 
     /** A label that does not count. */
     public static final int IGNORE_INDEX = -100;
+
+    /** What a token sees beyond its own document. */
+    public enum Attention {
+        /** Nothing. */
+        DOCUMENT,
+        /** All documents before it, as LLaMA-Factory's packing without neat_packing has it; positions restart all the same. */
+        ROW
+    }
+
+    /** A row whose documents do not see each other. */
+    public PackedRow(int[] ids, int[] labels, int[] documentLengths) {
+        this(ids, labels, documentLengths, Attention.DOCUMENT);
+    }
 
     public PackedRow {
         if (ids.length != labels.length) {
@@ -45,13 +59,23 @@ public record PackedRow(int[] ids, int[] labels, int[] documentLengths) {
         return Arrays.stream(documentLengths).sum();
     }
 
+    /** Tokens that attend to each other and predict each other's next: documents, or all of them together. */
+    int[] seenTogether() {
+        return attention == Attention.DOCUMENT || documentLengths.length == 0 ? documentLengths : new int[] {tokens()};
+    }
+
+    /** The same row with another attention. */
+    PackedRow withAttention(Attention other) {
+        return new PackedRow(ids, labels, documentLengths, other);
+    }
+
     /**
      * Number of predictions that count: labels at a position that has a predecessor in its own document (numerics.md, rule 1).
      */
     public int trainedTokens() {
         int trained = 0;
         int start = 0;
-        for (int documentLength : documentLengths) {
+        for (int documentLength : seenTogether()) {
             for (int t = start + 1; t < start + documentLength; t++) {
                 if (labels[t] != IGNORE_INDEX) {
                     trained++;
@@ -67,7 +91,8 @@ public record PackedRow(int[] ids, int[] labels, int[] documentLengths) {
         return other instanceof PackedRow row
                 && Arrays.equals(ids, row.ids)
                 && Arrays.equals(labels, row.labels)
-                && Arrays.equals(documentLengths, row.documentLengths);
+                && Arrays.equals(documentLengths, row.documentLengths)
+                && attention == row.attention;
     }
 
     @Override

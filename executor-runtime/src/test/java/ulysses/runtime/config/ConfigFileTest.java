@@ -121,6 +121,7 @@ class ConfigFileTest {
             stage: pt  | packing: null                             | LLAMAFACTORY_BLOCKS | 512
             stage: pt  | packing: true                             | LLAMAFACTORY_BLOCKS | 511
             stage: pt  | packing: false                            | NONE                | 512
+            stage: sft | {packing: true, packing_mode: llamafactory} | LLAMAFACTORY_MIXED | 512
             stage: pt  | packing_mode: best_fit                    | BEST_FIT            | 512
             stage: pt  | {packing: true, packing_mode: best_fit}   | BEST_FIT            | 512
             stage: pt  | packing_mode: llamafactory                | LLAMAFACTORY_BLOCKS | 512

@@ -26,6 +26,19 @@ class MicroBatchTest {
     }
 
     @Test
+    void documentsThatSeeEachOtherPredictEachOtherAndRestartPositions() {
+        PackedRow mixed = new PackedRow(ROW.ids(), ROW.labels(), ROW.documentLengths(), PackedRow.Attention.ROW);
+
+        MicroBatch batch = MicroBatch.of(List.of(mixed, ROW), 4);
+
+        assertThat(batch.targets()).containsExactly(2, 3, 4, 5, -100, 2, 3, -100, 5, -100, -100, -100);
+        assertThat(batch.positions()).containsExactly(0, 1, 2, 0, 1, 0, 1, 2, 0, 1, 0, 1);
+        assertThat(batch.documentEnds()).containsExactly(0, 5, 8, 10, 12);
+        assertThat(batch.trainedTokens()).isEqualTo(mixed.trainedTokens() + ROW.trainedTokens());
+        assertThat(mixed.trainedTokens()).isEqualTo(4);
+    }
+
+    @Test
     void padsTheStreamAndNotTheRows() {
         MicroBatch batch = MicroBatch.of(List.of(ROW, ROW), 4);
 
