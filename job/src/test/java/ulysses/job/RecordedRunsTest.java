@@ -80,11 +80,13 @@ class RecordedRunsTest {
     /** The adapter that each run starts from, as the recording did, and that PEFT wrote. */
     @ParameterizedTest(name = "{0} on {4} ranks")
     @CsvSource({
-        "sft-lora, llama-64, llama-64-r8, small-bpe-llama3, 1",
-        "sft-lora, llama-64, llama-64-r8, small-bpe-llama3, 2",
-        "sft-eval-qwen2, qwen2-112, qwen2-112-r8, small-bpe-qwen, 2"
+        "sft-lora, llama-64, llama-64-r8, small-bpe-llama3, 1, auto",
+        "sft-lora, llama-64, llama-64-r8, small-bpe-llama3, 2, auto",
+        "sft-packing, llama-64, llama-64-r8, small-bpe-llama3, 2, llamafactory",
+        "sft-eval-qwen2, qwen2-112, qwen2-112-r8, small-bpe-qwen, 2, auto"
     })
-    void sameYamlTrainsTheSameAdapter(String name, String model, String adapter, String tokenizer, int ranks) {
+    void sameYamlTrainsTheSameAdapter(
+            String name, String model, String adapter, String tokenizer, int ranks, String packingMode) {
         Resources.copy("recorded/data", folder.resolve("data"));
         Resources.copy("recorded/" + name, folder.resolve(name));
         Resources.copy(
@@ -99,6 +101,7 @@ class RecordedRunsTest {
                         "dataset_dir=" + folder.resolve("data"),
                         "model_name_or_path=" + folder.resolve("models").resolve(model),
                         "adapter_name_or_path=" + folder.resolve("adapters").resolve(adapter),
+                        "packing_mode=" + packingMode,
                         "output_dir=" + folder.resolve("out"),
                         "sequence_parallel_size=" + ranks,
                         "num_ranks=" + ranks)
