@@ -19,6 +19,7 @@ import ulysses.driver.launch.LocalRanks;
 import ulysses.runtime.config.ConfigException;
 import ulysses.runtime.config.ConfigFile;
 import ulysses.runtime.config.TrainingConfig;
+import ulysses.runtime.data.PackedDataset;
 import ulysses.runtime.data.PackedDatasetWriter;
 import ulysses.runtime.data.PackedRow;
 import ulysses.runtime.data.PackedShardWriter;
@@ -103,7 +104,7 @@ final class BenchCommand {
             }
             writer.commit(
                     List.of(new PackedDatasetWriter.Shard(shard, rows.finish())),
-                    new PackedDatasetWriter.Origin(length, "bench", "none", "bench"));
+                    new PackedDatasetWriter.Origin(length, "bench", PackedDataset.Content.TEXTS, "none", "bench"));
         }
     }
 

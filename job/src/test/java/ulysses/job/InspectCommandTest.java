@@ -12,6 +12,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import ulysses.driver.tokenizer.Tokenizer;
 import ulysses.job.TinyRun.Result;
+import ulysses.runtime.data.PackedDataset;
 import ulysses.runtime.data.PackedDatasetWriter;
 import ulysses.runtime.data.PackedRow;
 import ulysses.runtime.data.PackedShardWriter;
@@ -197,7 +198,7 @@ class InspectCommandTest {
         }
         writer.commit(
                 List.of(new PackedDatasetWriter.Shard(name, written)),
-                new PackedDatasetWriter.Origin(64, "BEST_FIT", fingerprint, "data"));
+                new PackedDatasetWriter.Origin(64, "BEST_FIT", PackedDataset.Content.TEXTS, fingerprint, "data"));
         return folder;
     }
 }

@@ -30,9 +30,13 @@ public record MicroBatch(
     /** Id of padding tokens: any valid one, since nothing attends to them and their targets don't count. */
     private static final int PADDING_ID = 0;
 
-    /** One rank's part [s], s = S/P. */
+    /**
+     * One rank's part [s], s = S/P.
+     *
+     * @param first place of its first token in the stream
+     */
     @SuppressWarnings("ArrayRecordComponent") // as above
-    public record Slice(int[] ids, int[] targets, int[] positions, long[] numbers) {}
+    public record Slice(int first, int[] ids, int[] targets, int[] positions, long[] numbers) {}
 
     /** Rows that are the first of the run; see {@link #of(List, int, long)}. */
     public static MicroBatch of(List<PackedRow> rows, int multiple) {
@@ -114,6 +118,11 @@ public record MicroBatch(
         return new MicroBatch(stream.ids(), targets, stream.positions(), ends, stream.numbers(), trained, tokens);
     }
 
+    /** Documents of the rows, the padding document left out. */
+    public int documents() {
+        return documentEnds.length - (length() > tokens ? 2 : 1);
+    }
+
     /** Length of the stream, S. */
     public int length() {
         return ids.length;
@@ -128,6 +137,7 @@ public record MicroBatch(
         int part = length() / groupSize;
         int from = rank * part;
         return new Slice(
+                from,
                 Arrays.copyOfRange(ids, from, from + part),
                 Arrays.copyOfRange(targets, from, from + part),
                 Arrays.copyOfRange(positions, from, from + part),

@@ -17,6 +17,14 @@ import ulysses.runtime.data.PackedManifest.FileEntry;
  * {@code datasets.save_to_disk} elsewhere, and all rows are read once to count them. Safe for use by several threads.
  */
 public final class PackedDataset implements Closeable {
+    /** What the documents of rows are. */
+    public enum Content {
+        /** Each stands for itself. */
+        TEXTS,
+        /** They come in twos: a prompt with the chosen answer, and the same prompt with the rejected one. */
+        PAIRS
+    }
+
     private static final String COUNTS = PackedDatasetWriter.COUNTS;
 
     private final List<PackedShard> shards;
@@ -24,6 +32,7 @@ public final class PackedDataset implements Closeable {
     private final long[] shardStarts;
     private final RowCounts counts;
     private final @Nullable PackedManifest manifest;
+    private final Content content;
     private final String fingerprint;
 
     private PackedDataset(
@@ -31,11 +40,13 @@ public final class PackedDataset implements Closeable {
             int vocabulary,
             RowCounts counts,
             @Nullable PackedManifest manifest,
+            Content content,
             String fingerprint) {
         this.shards = List.copyOf(shards);
         this.vocabulary = vocabulary;
         this.counts = counts;
         this.manifest = manifest;
+        this.content = content;
         this.fingerprint = fingerprint;
         this.shardStarts = new long[shards.size()];
         long rows = 0;
@@ -109,7 +120,7 @@ public final class PackedDataset implements Closeable {
             throw new DataException("%s holds %d rows, its manifest says %d and %s %d; prepare the data again"
                     .formatted(files, rows, manifest.rows(), COUNTS, counts.rows()));
         }
-        return new PackedDataset(opened, vocabulary, counts, manifest, manifest.checksum());
+        return new PackedDataset(opened, vocabulary, counts, manifest, manifest.content(), manifest.checksum());
     }
 
     private static Path verified(FolderFiles files, FileEntry entry) throws IOException {
@@ -145,7 +156,8 @@ public final class PackedDataset implements Closeable {
             opened.add(shard);
             rows.scan(shard, vocabulary);
         }
-        return new PackedDataset(opened, vocabulary, rows.counts(), null, rows.fingerprint());
+        Content content = opened.stream().allMatch(PackedShard::holdsPairs) ? Content.PAIRS : Content.TEXTS;
+        return new PackedDataset(opened, vocabulary, rows.counts(), null, content, rows.fingerprint());
     }
 
     private static DataException notADataset(FolderFiles files) throws IOException {
@@ -194,6 +206,11 @@ public final class PackedDataset implements Closeable {
         return counts.trained()[(int) index];
     }
 
+    /** Documents of row {@code index}, without reading it. */
+    public int rowDocuments(long index) {
+        return counts.documents()[(int) index];
+    }
+
     /** Tokens in documents of all rows. */
     public long tokens() {
         return Arrays.stream(counts.tokens()).asLongStream().sum();
@@ -212,6 +229,25 @@ public final class PackedDataset implements Closeable {
     /** The manifest; empty for a folder that another program wrote. */
     public Optional<PackedManifest> manifest() {
         return Optional.ofNullable(manifest);
+    }
+
+    /** What the documents of its rows are. */
+    public Content content() {
+        return content;
+    }
+
+    /**
+     * Refuses rows that hold something else.
+     *
+     * @throws DataException that says what to do
+     */
+    public void require(Content wanted) {
+        if (content != wanted) {
+            throw new DataException(
+                    wanted == Content.PAIRS
+                            ? "the prepared rows hold texts, but stage dpo needs pairs of answers; prepare a ranking data set again, or use stage: sft"
+                            : "the prepared rows hold pairs of answers, which only stage dpo trains on; prepare the data again, or use stage: dpo");
+        }
     }
 
     /** Changes when the rows change; a run resumes only on the same one. */

@@ -44,10 +44,16 @@ public final class PackedDatasetWriter {
      *
      * @param cutoffLength tokens a row can hold
      * @param packing how rows were made
+     * @param content what documents are
      * @param tokenizerFingerprint of the tokenizer that made the ids
      * @param dataFingerprint of everything that decides about the rows
      */
-    public record Origin(int cutoffLength, String packing, String tokenizerFingerprint, String dataFingerprint) {}
+    public record Origin(
+            int cutoffLength,
+            String packing,
+            PackedDataset.Content content,
+            String tokenizerFingerprint,
+            String dataFingerprint) {}
 
     private PackedDatasetWriter(FileSystem fileSystem, Path folder) {
         this.fileSystem = fileSystem;
@@ -132,6 +138,7 @@ public final class PackedDatasetWriter {
                 Arrays.stream(counts.trained()).asLongStream().sum(),
                 origin.cutoffLength(),
                 origin.packing(),
+                origin.content(),
                 origin.tokenizerFingerprint(),
                 origin.dataFingerprint(),
                 "");

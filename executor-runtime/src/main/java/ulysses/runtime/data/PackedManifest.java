@@ -28,6 +28,7 @@ import org.apache.hadoop.conf.Configuration;
  * @param trainedTokens predictions that count
  * @param cutoffLength tokens a row can hold
  * @param packing how rows were made
+ * @param content what documents are: texts, or pairs of a chosen and a rejected answer
  * @param tokenizerFingerprint of the tokenizer that made the ids
  * @param dataFingerprint of everything that decides about the rows
  * @param checksum CRC32C over this manifest with this component empty
@@ -43,6 +44,7 @@ public record PackedManifest(
         long trainedTokens,
         int cutoffLength,
         String packing,
+        PackedDataset.Content content,
         String tokenizerFingerprint,
         String dataFingerprint,
         String checksum) {
@@ -51,7 +53,7 @@ public record PackedManifest(
     public static final String FILE_NAME = "MANIFEST.json";
 
     static final String FORMAT = "ulysses-packed-rows";
-    static final int VERSION = 1;
+    static final int VERSION = 2;
 
     private static final Pattern PLAIN_NAME = Pattern.compile("[A-Za-z0-9_][A-Za-z0-9._-]*");
     private static final ObjectMapper JSON = new ObjectMapper().enable(SerializationFeature.INDENT_OUTPUT);
@@ -168,6 +170,7 @@ public record PackedManifest(
                 trainedTokens,
                 cutoffLength,
                 packing,
+                content,
                 tokenizerFingerprint,
                 dataFingerprint,
                 value);

@@ -13,8 +13,9 @@ import ulysses.runtime.data.ArrowStream.Batch;
 /**
  * One file of packed rows on local disk, read row by row: an Arrow IPC stream with integer list columns {@code input_ids} and
  * {@code labels}, and {@code seq_lengths}, {@code position_ids} or {@code attention_mask} where rows hold several documents. Ours
- * come from {@link PackedShardWriter}; those of {@code datasets.save_to_disk} are read as well. Opening reads metadata only. Safe
- * for use by several threads.
+ * come from {@link PackedShardWriter}; those of {@code datasets.save_to_disk} are read as well, with LLaMA-Factory's columns
+ * {@code chosen_input_ids}, {@code chosen_labels} and the same of {@code rejected} for pairs: each row has two documents then.
+ * Opening reads metadata only. Safe for use by several threads.
  */
 public final class PackedShard implements Closeable {
     static final String INPUT_IDS = "input_ids";
@@ -22,15 +23,28 @@ public final class PackedShard implements Closeable {
     static final String SEQ_LENGTHS = "seq_lengths";
     private static final String POSITION_IDS = "position_ids";
     private static final String ATTENTION_MASK = "attention_mask";
-    private static final Set<String> COLUMNS = Set.of(INPUT_IDS, LABELS, SEQ_LENGTHS, POSITION_IDS, ATTENTION_MASK);
+    private static final String CHOSEN = "chosen_";
+    private static final String REJECTED = "rejected_";
+    private static final Set<String> COLUMNS = Set.of(
+            INPUT_IDS,
+            LABELS,
+            SEQ_LENGTHS,
+            POSITION_IDS,
+            ATTENTION_MASK,
+            CHOSEN + INPUT_IDS,
+            CHOSEN + LABELS,
+            REJECTED + INPUT_IDS,
+            REJECTED + LABELS);
 
     private final DataFile file;
     private final List<Batch> batches;
     private final long[] batchStarts;
     private final long rows;
+    private final boolean pairs;
 
-    private PackedShard(DataFile file, List<Batch> batches) {
+    private PackedShard(DataFile file, List<Batch> batches, boolean pairs) {
         this.file = file;
+        this.pairs = pairs;
         this.batches = batches;
         this.batchStarts = batches.stream().mapToLong(Batch::firstRow).toArray();
         this.rows = batches.stream().mapToLong(Batch::rows).sum();
@@ -45,9 +59,12 @@ public final class PackedShard implements Closeable {
         DataFile file = DataFile.open(path);
         try {
             ArrowStream stream = ArrowStream.index(file, COLUMNS);
-            requireColumn(file, stream, INPUT_IDS);
-            requireColumn(file, stream, LABELS);
-            return new PackedShard(file, stream.batches());
+            boolean pairs = stream.integerLists().contains(CHOSEN + INPUT_IDS);
+            for (String side : pairs ? List.of(CHOSEN, REJECTED) : List.of("")) {
+                requireColumn(file, stream, side + INPUT_IDS);
+                requireColumn(file, stream, side + LABELS);
+            }
+            return new PackedShard(file, stream.batches(), pairs);
         } catch (IOException | RuntimeException e) {
             file.close();
             throw e;
@@ -59,6 +76,11 @@ public final class PackedShard implements Closeable {
             throw file.unsupported(
                     "it needs a column %s of integer lists; its columns are %s".formatted(name, stream.columns()));
         }
+    }
+
+    /** Whether its columns say that each row is a pair; rows of ours leave that to the manifest. */
+    boolean holdsPairs() {
+        return pairs;
     }
 
     /** Number of rows. */
@@ -83,9 +105,14 @@ public final class PackedShard implements Closeable {
         int found = Arrays.binarySearch(batchStarts, index);
         Batch batch = batches.get(found >= 0 ? found : -found - 2);
         int row = (int) (index - batch.firstRow());
-        int[] ids = column(batch, INPUT_IDS).read(file, row);
-        int[] labels = column(batch, LABELS).read(file, row);
         try {
+            if (pairs) {
+                PackedRow pair = pair(batch, row);
+                checkValues(pair.ids(), pair.labels(), vocabulary);
+                return pair;
+            }
+            int[] ids = column(batch, INPUT_IDS).read(file, row);
+            int[] labels = column(batch, LABELS).read(file, row);
             checkValues(ids, labels, vocabulary);
             return DocumentBoundaries.row(
                     ids,
@@ -96,6 +123,23 @@ public final class PackedShard implements Closeable {
         } catch (IllegalArgumentException e) {
             throw new DataException("row %d of %s can't be used: %s".formatted(index, file, e.getMessage()), e);
         }
+    }
+
+    private PackedRow pair(Batch batch, int row) throws IOException {
+        int[] chosen = column(batch, CHOSEN + INPUT_IDS).read(file, row);
+        int[] rejected = column(batch, REJECTED + INPUT_IDS).read(file, row);
+        return new PackedRow(
+                joined(chosen, rejected),
+                joined(
+                        column(batch, CHOSEN + LABELS).read(file, row),
+                        column(batch, REJECTED + LABELS).read(file, row)),
+                new int[] {chosen.length, rejected.length});
+    }
+
+    private static int[] joined(int[] first, int[] second) {
+        int[] both = Arrays.copyOf(first, first.length + second.length);
+        System.arraycopy(second, 0, both, first.length, second.length);
+        return both;
     }
 
     private static ArrowColumn column(Batch batch, String name) {

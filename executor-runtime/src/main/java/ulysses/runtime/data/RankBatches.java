@@ -111,15 +111,17 @@ public final class RankBatches {
         }
         long trained = 0;
         long tokens = 0;
+        long documents = 0;
         long beginPlace = first * dealing.rowsAtOnce();
         long endPlace = Math.min(end * dealing.rowsAtOnce(), dataset.rows());
         for (long place = beginPlace; place < endPlace; place++) {
             long row = order.row(epoch, place);
             trained += dataset.rowTrainedTokens(row);
             tokens += dataset.rowTokens(row);
+            documents += dataset.rowDocuments(row);
         }
         int globalRows = Math.toIntExact(endPlace - beginPlace);
-        return new StepBatches(microBatches, trained, tokens, globalRows, end == microBatchesPerEpoch());
+        return new StepBatches(microBatches, trained, tokens, documents, globalRows, end == microBatchesPerEpoch());
     }
 
     /** Place in the epoch of this group's first row of {@code microBatch}. */

@@ -10,23 +10,25 @@ import java.util.List;
 import java.util.zip.CRC32C;
 
 /**
- * Tokens and predictions of every row of a folder, so that each rank knows the trained tokens of a whole step without reading the
- * rows of others (numerics.md, rule 6). On disk: magic, version, rows, then tokens and predictions as int32, then a CRC32C; all
- * big-endian.
+ * Tokens, predictions and documents of every row of a folder, so that each rank knows what the loss of a whole step is divided by
+ * without reading the rows of others (numerics.md, rules 6 and 9). On disk: magic, version, rows, then tokens, predictions and
+ * documents as int32, then a CRC32C; all big-endian.
  *
  * @param tokens tokens in documents of each row
  * @param trained labels that count of each row, see {@link PackedRow#trainedTokens}
+ * @param documents of each row
  */
-@SuppressWarnings("ArrayRecordComponent") // two ints a row; compared nowhere
-public record RowCounts(int[] tokens, int[] trained) implements Serializable {
+@SuppressWarnings("ArrayRecordComponent") // three ints a row; compared nowhere
+public record RowCounts(int[] tokens, int[] trained, int[] documents) implements Serializable {
     private static final byte[] MAGIC = {'U', 'L', 'Y', 'S', 'R', 'O', 'W', 'S'};
-    private static final int VERSION = 1;
+    private static final int VERSION = 2;
     private static final int HEADER = 16;
+    private static final int COLUMNS = 3;
 
     public RowCounts {
-        if (tokens.length != trained.length) {
-            throw new IllegalArgumentException(
-                    "token counts of %d rows, trained ones of %d".formatted(tokens.length, trained.length));
+        if (tokens.length != trained.length || tokens.length != documents.length) {
+            throw new IllegalArgumentException("token counts of %d rows, trained ones of %d, documents of %d"
+                    .formatted(tokens.length, trained.length, documents.length));
         }
     }
 
@@ -40,7 +42,7 @@ public record RowCounts(int[] tokens, int[] trained) implements Serializable {
         Builder all = new Builder();
         for (RowCounts part : parts) {
             for (int row = 0; row < part.rows(); row++) {
-                all.add(part.tokens[row], part.trained[row]);
+                all.add(part.tokens[row], part.trained[row], part.documents[row]);
             }
         }
         return all.build();
@@ -48,9 +50,10 @@ public record RowCounts(int[] tokens, int[] trained) implements Serializable {
 
     /** Writes the counts; the caller closes {@code out}. */
     void write(OutputStream out) throws IOException {
-        byte[] bytes = new byte[Math.addExact(HEADER + Long.BYTES, Math.multiplyExact(rows(), 2 * Integer.BYTES))];
+        byte[] bytes =
+                new byte[Math.addExact(HEADER + Long.BYTES, Math.multiplyExact(rows(), COLUMNS * Integer.BYTES))];
         ByteBuffer buffer = ByteBuffer.wrap(bytes).put(MAGIC).putInt(VERSION).putInt(rows());
-        buffer.asIntBuffer().put(tokens).put(trained);
+        buffer.asIntBuffer().put(tokens).put(trained).put(documents);
         buffer.putLong(bytes.length - Long.BYTES, checksum(bytes));
         out.write(bytes);
     }
@@ -68,7 +71,7 @@ public record RowCounts(int[] tokens, int[] trained) implements Serializable {
             throw file.unsupported("row counts of version %d; this release reads %d".formatted(version, VERSION));
         }
         long rows = header.getInt();
-        long length = HEADER + rows * 2 * Integer.BYTES + Long.BYTES;
+        long length = HEADER + rows * COLUMNS * Integer.BYTES + Long.BYTES;
         if (rows < 0 || length != file.size() || length > Integer.MAX_VALUE) {
             throw file.damaged(12, "%d rows in a file of %d bytes".formatted(rows, file.size()), null);
         }
@@ -78,8 +81,12 @@ public record RowCounts(int[] tokens, int[] trained) implements Serializable {
         if (buffer.getLong(bytes.length - Long.BYTES) != checksum(bytes)) {
             throw file.damaged(length - Long.BYTES, "its checksum is wrong", null);
         }
-        RowCounts counts = new RowCounts(new int[(int) rows], new int[(int) rows]);
-        buffer.position(HEADER).asIntBuffer().get(counts.tokens).get(counts.trained);
+        RowCounts counts = new RowCounts(new int[(int) rows], new int[(int) rows], new int[(int) rows]);
+        buffer.position(HEADER)
+                .asIntBuffer()
+                .get(counts.tokens)
+                .get(counts.trained)
+                .get(counts.documents);
         return counts;
     }
 
@@ -94,24 +101,28 @@ public record RowCounts(int[] tokens, int[] trained) implements Serializable {
     static final class Builder {
         private int[] tokens = new int[16];
         private int[] trained = new int[16];
+        private int[] documents = new int[16];
         private int rows;
 
         void add(PackedRow row) {
-            add(row.tokens(), row.trainedTokens());
+            add(row.tokens(), row.trainedTokens(), row.documentLengths().length);
         }
 
-        void add(int rowTokens, int rowTrained) {
+        void add(int rowTokens, int rowTrained, int rowDocuments) {
             if (rows == tokens.length) {
                 tokens = Arrays.copyOf(tokens, Math.multiplyExact(rows, 2));
                 trained = Arrays.copyOf(trained, tokens.length);
+                documents = Arrays.copyOf(documents, tokens.length);
             }
             tokens[rows] = rowTokens;
             trained[rows] = rowTrained;
+            documents[rows] = rowDocuments;
             rows++;
         }
 
         RowCounts build() {
-            return new RowCounts(Arrays.copyOf(tokens, rows), Arrays.copyOf(trained, rows));
+            return new RowCounts(
+                    Arrays.copyOf(tokens, rows), Arrays.copyOf(trained, rows), Arrays.copyOf(documents, rows));
         }
     }
 }

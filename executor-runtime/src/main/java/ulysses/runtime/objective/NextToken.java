@@ -1,9 +1,10 @@
 package ulysses.runtime.objective;
 
-import java.util.stream.IntStream;
+import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
-import ulysses.runtime.data.PackedRow;
+import ulysses.runtime.data.MicroBatch;
+import ulysses.runtime.data.StepBatches;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.segment.Parameter;
 
@@ -21,48 +22,45 @@ public final class NextToken implements Objective {
     }
 
     @Override
-    public Outcome lossAndGradient(Tensor hidden, int[] targets, long trainedTokens) {
+    public List<String> metrics() {
+        return List.of();
+    }
+
+    @Override
+    public long terms(StepBatches step) {
+        return step.globalTrainedTokens();
+    }
+
+    @Override
+    public double[] reference(MicroBatch batch) {
+        return new double[0];
+    }
+
+    @Override
+    public Outcome lossAndGradient(Part part, long terms) {
+        CountingTokens tokens = CountingTokens.of(part.slice().targets());
         try (TensorScope scope = TensorScope.open()) {
-            Tensor dHidden = torch.zeros_like(hidden); // [s,D]
-            int[] counting = counting(targets);
-            if (counting.length == 0) {
-                return new Outcome(0, scope.keep(dHidden));
+            Tensor hidden = part.hidden(); // [s,D]
+            if (tokens.isEmpty()) {
+                return new Outcome(nothing(), scope.keep(torch.zeros_like(hidden)));
             }
-            Tensor rows = on(hidden, counting); // [m]
-            Tensor dCounting = torch.empty_like(hidden.narrow(0, 0, counting.length)); // [m,D]
+            Tensor dCounting = torch.empty_like(hidden.narrow(0, 0, tokens.count())); // [m,D]
             double sum = crossEntropy.lossSumAndGradients(
-                    hidden.index_select(0, rows),
-                    on(hidden, picked(targets, counting)),
-                    1.0 / trainedTokens,
-                    dCounting);
-            dHidden.index_copy_(0, rows, dCounting);
-            return new Outcome(sum, scope.keep(dHidden));
+                    tokens.rowsOf(hidden), tokens.targetsOn(hidden), 1.0 / terms, dCounting);
+            return new Outcome(new Sums(sum, new double[0]), scope.keep(tokens.spread(dCounting, hidden)));
         }
     }
 
     @Override
-    public double lossSum(Tensor hidden, int[] targets) {
-        int[] counting = counting(targets);
-        if (counting.length == 0) {
-            return 0;
+    public Sums sums(Part part) {
+        CountingTokens tokens = CountingTokens.of(part.slice().targets());
+        if (tokens.isEmpty()) {
+            return nothing();
         }
         try (TensorScope scope = TensorScope.open()) {
-            return crossEntropy.lossSum(
-                    hidden.index_select(0, on(hidden, counting)), on(hidden, picked(targets, counting)));
+            Tensor hidden = part.hidden();
+            double sum = crossEntropy.lossSum(tokens.rowsOf(hidden), tokens.targetsOn(hidden));
+            return new Sums(sum, new double[0]);
         }
-    }
-
-    private static int[] counting(int[] targets) {
-        return IntStream.range(0, targets.length)
-                .filter(t -> targets[t] != PackedRow.IGNORE_INDEX)
-                .toArray();
-    }
-
-    private static int[] picked(int[] targets, int[] rows) {
-        return IntStream.of(rows).map(t -> targets[t]).toArray();
-    }
-
-    private static Tensor on(Tensor like, int[] values) {
-        return torch.tensor(values).to(like.device(), torch.ScalarType.Long);
     }
 }

@@ -1,8 +1,10 @@
 package ulysses.runtime.objective;
 
+import org.bytedeco.pytorch.DeviceOptional;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.segment.Parameter;
@@ -73,19 +75,64 @@ final class TiledCrossEntropy {
                 Tensor logits = logits(h); // [t,V]
                 Tensor logSumExp = logits.logsumexp(new long[] {1}, true); // [t,1]
                 sum += logSumExp.sub(logits.gather(1, target)).sum(doubles()).item_double();
-                Tensor dLogits = logits.sub_(logSumExp).exp_(); // softmax [t,V]
-                dLogits.scatter_add_(
-                        1, target, torch.full_like(target, new Scalar(-1.0)).to(torch.ScalarType.Float));
-                dLogits.mul_(new Scalar(scale));
-                Tensor narrowed = dLogits.to(h.scalar_type());
-                dHidden.narrow(0, first, rows)
-                        .copy_(torch.mm(narrowed, head.value().detach()));
-                if (head.isTrained()) {
-                    accumulate(dLogits, narrowed, h);
-                }
+                Tensor dLogits = softmaxGap(logits, logSumExp, target).mul_(new Scalar(scale)); // [t,V]
+                backward(dLogits, h, dHidden.narrow(0, first, rows));
             }
         }
         return sum;
+    }
+
+    /** Log-probabilities of all {@code targets} [m], float32, in the caller's scope. */
+    Tensor logProbabilities(Tensor hidden, Tensor targets) {
+        try (TensorScope outer = TensorScope.open()) {
+            Tensor all = torch.zeros(new long[] {targets.size(0)}, float32On(hidden)); // [m]
+            for (long first = 0; first < targets.size(0); first += tileRows) {
+                try (TensorScope scope = TensorScope.open()) {
+                    long rows = Math.min(tileRows, targets.size(0) - first);
+                    Tensor target = targets.narrow(0, first, rows).unsqueeze(1); // [t,1]
+                    Tensor logits = logits(hidden.narrow(0, first, rows)); // [t,V]
+                    Tensor picked = logits.gather(1, target).squeeze(1); // [t]
+                    all.narrow(0, first, rows).copy_(picked.sub(logits.logsumexp(1)));
+                }
+            }
+            return outer.keep(all);
+        }
+    }
+
+    /**
+     * Backward of a weighted sum of {@link #logProbabilities}: its gradient is written to {@code dHidden} [m,D] and added to the
+     * head's.
+     *
+     * @param weights of the log-probabilities in the loss [m], float32
+     */
+    void gradients(Tensor hidden, Tensor targets, Tensor weights, Tensor dHidden) {
+        for (long first = 0; first < targets.size(0); first += tileRows) {
+            try (TensorScope scope = TensorScope.open()) {
+                long rows = Math.min(tileRows, targets.size(0) - first);
+                Tensor h = hidden.narrow(0, first, rows); // [t,D]
+                Tensor logits = logits(h); // [t,V]
+                Tensor logSumExp = logits.logsumexp(new long[] {1}, true); // [t,1]
+                Tensor scale = weights.narrow(0, first, rows).unsqueeze(1).neg(); // [t,1]
+                Tensor target = targets.narrow(0, first, rows).unsqueeze(1); // [t,1]
+                Tensor dLogits = softmaxGap(logits, logSumExp, target).mul_(scale); // [t,V]
+                backward(dLogits, h, dHidden.narrow(0, first, rows));
+            }
+        }
+    }
+
+    /** Softmax minus one at the target: what the cross-entropy's gradient is, made in place of {@code logits} [t,V]. */
+    private static Tensor softmaxGap(Tensor logits, Tensor logSumExp, Tensor target) {
+        Tensor gap = logits.sub_(logSumExp).exp_();
+        return gap.scatter_add_(
+                1, target, torch.full_like(target, new Scalar(-1.0)).to(torch.ScalarType.Float));
+    }
+
+    private void backward(Tensor dLogits, Tensor hidden, Tensor dHidden) {
+        Tensor narrowed = dLogits.to(hidden.scalar_type());
+        dHidden.copy_(torch.mm(narrowed, head.value().detach()));
+        if (head.isTrained()) {
+            accumulate(dLogits, narrowed, hidden);
+        }
     }
 
     /** Adds dLogitsᵀ h to the head's gradient. */
@@ -95,6 +142,22 @@ final class TiledCrossEntropy {
         } else {
             head.gradient().addmm_(dLogits.t(), h.to(torch.ScalarType.Float));
         }
+    }
+
+    /** Mean over the vocabulary of the logits of each row of {@code hidden} [s,D]: [s], float32, in the caller's scope. */
+    Tensor meanLogits(Tensor hidden) {
+        try (TensorScope scope = TensorScope.open()) {
+            Tensor meanRow = head.value()
+                    .detach()
+                    .mean(new long[] {0}, false, new ScalarTypeOptional(torch.ScalarType.Float)); // [D]
+            return scope.keep(hidden.to(torch.ScalarType.Float).mv(meanRow));
+        }
+    }
+
+    private static TensorOptions float32On(Tensor like) {
+        return new TensorOptions()
+                .dtype(new ScalarTypeOptional(torch.ScalarType.Float))
+                .device(new DeviceOptional(like.device()));
     }
 
     private Tensor logits(Tensor hidden) {

@@ -4,6 +4,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import org.bytedeco.javacpp.DoublePointer;
 import org.bytedeco.javacpp.LongPointer;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.ScalarTypeOptional;
@@ -27,11 +28,16 @@ final class Agreement {
 
     /** The sum of {@code value} over all ranks, in float64. */
     double sum(double value) {
+        return sum(new double[] {value})[0];
+    }
+
+    /** The sums of {@code values} over all ranks, in float64; at least one value. */
+    double[] sum(double[] values) {
         try (TensorScope scope = TensorScope.open()) {
-            Tensor one = torch.tensor(new double[] {value}, options(torch.ScalarType.Double));
-            return world.allReduceSum(one.to(device, torch.ScalarType.Double))
-                    .await()
-                    .item_double();
+            Tensor own = torch.tensor(values, options(torch.ScalarType.Double)).to(device, torch.ScalarType.Double);
+            double[] sums = new double[values.length];
+            new DoublePointer(world.allReduceSum(own).await().cpu().data_ptr()).get(sums);
+            return sums;
         }
     }
 

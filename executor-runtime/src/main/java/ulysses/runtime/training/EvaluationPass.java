@@ -4,8 +4,9 @@ import java.io.IOException;
 import ulysses.runtime.data.MicroBatch;
 import ulysses.runtime.data.RankBatches;
 import ulysses.runtime.data.StepBatches;
+import ulysses.runtime.objective.Objective;
 
-/** The loss over all evaluation rows, weighted by tokens. Collective: all ranks call it at the same step. */
+/** The loss over all evaluation rows, weighted by its terms: tokens, or pairs. Collective: all ranks call it at the same step. */
 final class EvaluationPass {
 
     private final SequenceStep sequence;
@@ -22,18 +23,19 @@ final class EvaluationPass {
     /** Runs it. */
     TrainerLog.Evaluation run() throws IOException {
         long begin = System.nanoTime();
-        double lossSum = 0;
-        long trained = 0;
+        Objective.Sums sums = sequence.nothing();
+        long terms = 0;
         long rows = 0;
         for (long step = 0; step < batches.stepsPerEpoch(); step++) {
             StepBatches batch = batches.step(step);
             for (MicroBatch microBatch : batch.microBatches()) {
-                lossSum += sequence.loss(microBatch);
+                sums = sums.plus(sequence.sums(microBatch));
             }
-            trained += batch.globalTrainedTokens();
+            terms += sequence.terms(batch);
             rows += batch.globalRows();
         }
-        double loss = agreement.sum(lossSum) / Math.max(1, trained);
-        return new TrainerLog.Evaluation(loss, (System.nanoTime() - begin) / 1e9, rows, batches.microBatchesPerEpoch());
+        SequenceStep.Means means = sequence.means(sums, terms, agreement);
+        return new TrainerLog.Evaluation(
+                means.loss(), means.metrics(), (System.nanoTime() - begin) / 1e9, rows, batches.microBatchesPerEpoch());
     }
 }

@@ -1,9 +1,12 @@
 package ulysses.runtime.training;
 
+import java.util.LinkedHashMap;
+import java.util.Map;
 import org.bytedeco.pytorch.Tensor;
 import ulysses.runtime.attention.SequenceLayout;
 import ulysses.runtime.collective.Collectives;
 import ulysses.runtime.data.MicroBatch;
+import ulysses.runtime.data.StepBatches;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.model.CausalLm;
 import ulysses.runtime.objective.Objective;
@@ -29,33 +32,66 @@ public final class SequenceStep {
     /**
      * Forward and backward; gradients are added to those of earlier micro-batches.
      *
-     * @param trainedTokens of the whole optimizer step, over all ranks: what the loss is divided by
-     * @return sum of the loss over this rank's trained tokens
+     * @param terms of the whole optimizer step, see {@link #terms}: what the loss is divided by
+     * @return sums of this rank
      */
-    public double forwardBackward(MicroBatch batch, long trainedTokens) {
+    public Objective.Sums forwardBackward(MicroBatch batch, long terms) {
         MicroBatch.Slice slice = batch.slice(group.rank(), group.size());
+        double[] reference = objective.reference(batch);
         try (TensorScope scope = TensorScope.open()) {
             Segment layers =
                     model.training(new SequenceLayout(batch.documentEnds()), slice.positions(), slice.numbers());
             Tensor hidden = model.embed(slice.ids()); // [s,D]
             try (Segment.Pass pass = layers.forward(hidden)) {
-                Objective.Outcome outcome =
-                        objective.lossAndGradient(pass.output(), slice.targets(), Math.max(1, trainedTokens));
+                Objective.Part part = new Objective.Part(batch, slice, reference, pass.output());
+                Objective.Outcome outcome = objective.lossAndGradient(part, Math.max(1, terms));
                 model.embedBackward(slice.ids(), pass.backward(outcome.dHidden()));
-                return outcome.lossSum();
+                return outcome.sums();
             }
         }
     }
 
-    /** Forward only: the sum of the loss over this rank's trained tokens. */
-    public double loss(MicroBatch batch) {
+    /** Forward only: the sums of this rank. */
+    public Objective.Sums sums(MicroBatch batch) {
         MicroBatch.Slice slice = batch.slice(group.rank(), group.size());
+        double[] reference = objective.reference(batch);
         try (TensorScope scope = TensorScope.open()) {
             Segment layers = model.on(new SequenceLayout(batch.documentEnds()), slice.positions());
             Tensor hidden = layers.infer(model.embed(slice.ids())); // [s,D]
-            return objective.lossSum(hidden, slice.targets());
+            return objective.sums(new Objective.Part(batch, slice, reference, hidden));
         }
     }
+
+    /** What loss and metrics of a step are the mean of; at least 1. */
+    public long terms(StepBatches step) {
+        return Math.max(1, objective.terms(step));
+    }
+
+    /** Sums of no micro-batch. */
+    Objective.Sums nothing() {
+        return objective.nothing();
+    }
+
+    /** The sums of all ranks as means over {@code terms}: the loss, and what is measured beside it. Collective over all ranks. */
+    Means means(Objective.Sums sums, long terms, Agreement agreement) {
+        double[] all = new double[sums.metrics().length + 1];
+        all[0] = sums.loss();
+        System.arraycopy(sums.metrics(), 0, all, 1, sums.metrics().length);
+        double[] total = agreement.sum(all);
+        Map<String, Double> metrics = new LinkedHashMap<>();
+        for (int i = 0; i < objective.metrics().size(); i++) {
+            metrics.put(objective.metrics().get(i), total[i + 1] / terms);
+        }
+        return new Means(total[0] / terms, metrics);
+    }
+
+    /**
+     * Means over all ranks and micro-batches of a step.
+     *
+     * @param loss what is minimised
+     * @param metrics what is measured beside it, by its name in logs
+     */
+    record Means(double loss, Map<String, Double> metrics) {}
 
     /** Bytes that this rank has put into all-to-alls so far, its own part included. */
     long exchangedBytes() {

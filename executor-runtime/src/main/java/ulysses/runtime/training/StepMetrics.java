@@ -1,11 +1,14 @@
 package ulysses.runtime.training;
 
+import java.util.Map;
 import ulysses.runtime.gradient.GradientStrategies;
 
 /**
  * What one optimizer step gave; the same on all ranks but for the times.
  *
- * @param loss mean over the trained tokens of all ranks and micro-batches
+ * @param loss mean over the terms of all ranks and micro-batches: trained tokens, or pairs
+ * @param metrics what is measured beside the loss, by its name in logs; means over the same terms
+ * @param terms how many they are
  * @param gradNorm before gradient strategies and clipping
  * @param learningRate the one used
  * @param tokens of all data-parallel groups, padding left out
@@ -19,6 +22,8 @@ import ulysses.runtime.gradient.GradientStrategies;
  */
 public record StepMetrics(
         double loss,
+        Map<String, Double> metrics,
+        long terms,
         double gradNorm,
         double learningRate,
         long tokens,

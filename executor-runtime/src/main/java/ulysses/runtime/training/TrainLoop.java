@@ -118,6 +118,8 @@ final class TrainLoop {
                         state.step(),
                         state.epoch(),
                         metrics.loss(),
+                        metrics.metrics(),
+                        metrics.terms(),
                         metrics.gradNorm(),
                         metrics.learningRate(),
                         metrics.tokens())));

@@ -7,6 +7,7 @@ import ulysses.runtime.data.StepBatches;
 import ulysses.runtime.gradient.GradientBuckets;
 import ulysses.runtime.gradient.GradientStrategies;
 import ulysses.runtime.model.Parameters;
+import ulysses.runtime.objective.Objective;
 import ulysses.runtime.optimizer.AdamW;
 
 /**
@@ -51,20 +52,23 @@ public final class TrainStep {
         long begin = System.nanoTime();
         long exchangedBefore = sequence.exchangedBytes();
         parameters.zeroGradients();
-        double lossSum = 0;
+        long terms = sequence.terms(batches);
+        Objective.Sums sums = sequence.nothing();
         for (MicroBatch batch : batches.microBatches()) {
-            lossSum += sequence.forwardBackward(batch, batches.globalTrainedTokens());
+            sums = sums.plus(sequence.forwardBackward(batch, terms));
         }
         long computed = System.nanoTime();
         gradients.reduce();
-        double loss = agreement.sum(lossSum) / Math.max(1, batches.globalTrainedTokens());
+        SequenceStep.Means means = sequence.means(sums, terms, agreement);
         long reduced = System.nanoTime();
         double norm = gradients.norm();
-        boolean finite = Double.isFinite(norm) && Double.isFinite(loss);
+        boolean finite = Double.isFinite(norm) && Double.isFinite(means.loss());
         GradientStrategies.Outcome outcome = finite ? update(norm, learningRate) : GradientStrategies.Outcome.NOTHING;
         long updated = System.nanoTime();
         return new StepMetrics(
-                loss,
+                means.loss(),
+                means.metrics(),
+                terms,
                 norm,
                 learningRate * outcome.rateFactor(),
                 batches.globalTokens(),

@@ -21,6 +21,9 @@ public final class TrainerLog {
     /** All logged numbers. */
     public static final String STATE = "trainer_state.json";
 
+    /** What {@code trainer_log.jsonl} calls accuracy. */
+    private static final String ACCURACIES = "rewards/accuracies";
+
     private static final Duration BETWEEN_WRITES =
             Duration.ofSeconds(10); // S3 has no append: each write sends the file
 
@@ -42,22 +45,46 @@ public final class TrainerLog {
      *
      * @param step optimizer steps done, from 1
      * @param epoch passes over the data done, fractional
-     * @param loss mean over the trained tokens of the step, all ranks together
+     * @param loss mean over the terms of the step (trained tokens, or pairs), all ranks together
+     * @param metrics what was measured beside it, means over the same terms
+     * @param terms how many they are
      * @param gradNorm before clipping
      * @param learningRate the one this step used
      * @param tokens tokens of this step, all ranks together
      */
-    public record Step(long step, double epoch, double loss, double gradNorm, double learningRate, long tokens) {}
+    public record Step(
+            long step,
+            double epoch,
+            double loss,
+            Map<String, Double> metrics,
+            long terms,
+            double gradNorm,
+            double learningRate,
+            long tokens) {
+        public Step {
+            metrics = Map.copyOf(metrics);
+        }
+
+        /** A step with nothing measured beside its loss. */
+        public Step(long step, double epoch, double loss, double gradNorm, double learningRate, long tokens) {
+            this(step, epoch, loss, Map.of(), 1, gradNorm, learningRate, tokens);
+        }
+    }
 
     /**
      * One evaluation.
      *
      * @param loss as it is reported
+     * @param metrics what was measured beside it
      * @param seconds it took
      * @param rows rows evaluated
      * @param batches micro-batches of all data-parallel groups
      */
-    public record Evaluation(double loss, double seconds, long rows, long batches) {}
+    public record Evaluation(double loss, Map<String, Double> metrics, double seconds, long rows, long batches) {
+        public Evaluation {
+            metrics = Map.copyOf(metrics);
+        }
+    }
 
     private TrainerLog(Folder output, TrainerRun run, Clock clock, TrainerProgress progress, ArrayNode history) {
         this.output = output;
@@ -97,7 +124,7 @@ public final class TrainerLog {
     }
 
     /**
-     * Notes a step; every {@code logging_steps} the mean loss since the last log is logged.
+     * Notes a step; every {@code logging_steps} the means since the last log are logged.
      *
      * @return what was logged, by name; nothing between logging steps
      */
@@ -111,12 +138,16 @@ public final class TrainerLog {
         entry.put("grad_norm", step.gradNorm());
         entry.put("learning_rate", step.learningRate());
         entry.put("loss", progress.meanSinceLog());
+        progress.metricsSinceLog().forEach(entry::put);
         alongside.forEach(entry::put);
         entry.put("step", step.step());
         history.add(entry);
         progress = progress.logged();
         ObjectNode line = lineStart();
         line.set("loss", entry.get("loss"));
+        if (entry.has(ACCURACIES)) {
+            line.set("accuracy", entry.get(ACCURACIES));
+        }
         line.put("lr", step.learningRate());
         addAlongside(line);
         append(lineEnd(line));
@@ -155,6 +186,7 @@ public final class TrainerLog {
         ObjectNode entry = JsonNodeFactory.instance.objectNode();
         entry.put("epoch", progress.epoch());
         entry.put("eval_loss", evaluation.loss());
+        evaluation.metrics().forEach((name, value) -> entry.put("eval_" + name, value));
         entry.put("eval_runtime", TrainerJson.round(evaluation.seconds(), 4));
         entry.put("eval_samples_per_second", TrainerJson.rate(evaluation.rows(), evaluation.seconds()));
         entry.put("eval_steps_per_second", TrainerJson.rate(evaluation.batches(), evaluation.seconds()));

@@ -150,11 +150,11 @@ class PackedDatasetTest {
         Path manifest = folder.resolve("MANIFEST.json");
         String text = Files.readString(manifest);
 
-        Files.writeString(manifest, text.replace("\"version\" : 1", "\"version\" : 2"));
+        Files.writeString(manifest, text.replace("\"version\" : 2", "\"version\" : 3"));
         assertThatThrownBy(() ->
                         PackedDataset.open(folder.toString(), scratch, LOCAL).close())
                 .isInstanceOf(DataException.class)
-                .hasMessageContaining("has version 2; this release reads 1");
+                .hasMessageContaining("has version 3; this release reads 2");
 
         Files.writeString(manifest, text.replace("ulysses-packed-rows", "checkpoint"));
         assertThatThrownBy(() ->
@@ -181,6 +181,7 @@ class PackedDatasetTest {
                 1,
                 36,
                 "NONE",
+                PackedDataset.Content.TEXTS,
                 "",
                 "",
                 "");
@@ -283,7 +284,9 @@ class PackedDatasetTest {
                 written.add(new PackedDatasetWriter.Shard(name, out.finish()));
             }
         }
-        writer.commit(written, new PackedDatasetWriter.Origin(36, "BEST_FIT", "tokenizer", "data"));
+        writer.commit(
+                written,
+                new PackedDatasetWriter.Origin(36, "BEST_FIT", PackedDataset.Content.TEXTS, "tokenizer", "data"));
     }
 
     /** Local files under another scheme: a file system that can't be read in place. */

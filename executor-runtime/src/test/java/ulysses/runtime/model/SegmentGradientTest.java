@@ -283,7 +283,8 @@ final class SegmentGradientTest {
         CausalLm model = model(spec, parameters, group, how);
         parameters.zeroGradients();
         double loss = new SequenceStep(model, new NextToken(model.head()), group)
-                .forwardBackward(BATCH, BATCH.trainedTokens());
+                .forwardBackward(BATCH, BATCH.trainedTokens())
+                .loss();
         parameters.trained().forEach(p -> gradients.put(p.name(), TensorArrays.values(p.gradient())));
         return loss;
     }

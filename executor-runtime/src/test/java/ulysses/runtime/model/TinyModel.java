@@ -194,7 +194,7 @@ public final class TinyModel implements AutoCloseable {
 
     /** Forward and backward of one micro-batch; gradients accumulate. Gives the sum of the loss over this rank's part. */
     public double accumulate(MicroBatch batch, long trainedTokens) {
-        return step.forwardBackward(batch, trainedTokens);
+        return step.forwardBackward(batch, trainedTokens).loss();
     }
 
     /** Runs micro-batches through this rank's model. */

@@ -13,6 +13,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
+import ulysses.runtime.data.MicroBatch;
 import ulysses.runtime.data.PackedRow;
 import ulysses.runtime.memory.NativeRuntime;
 import ulysses.runtime.memory.TensorArrays;
@@ -104,11 +105,12 @@ final class TiledCrossEntropyTest {
             }
             NextToken objective = new NextToken(test.head());
 
-            Objective.Outcome outcome = objective.lossAndGradient(test.hidden(), targets, Math.round(1 / SCALE));
+            Objective.Outcome outcome = objective.lossAndGradient(part(test, targets), Math.round(1 / SCALE));
 
             Autograd.Result plain = test.plain(counting);
-            assertThat(outcome.lossSum()).isCloseTo(plain.output().item_double(), within(1e-5));
-            assertThat(objective.lossSum(test.hidden(), targets)).isCloseTo(outcome.lossSum(), within(1e-5));
+            assertThat(outcome.sums().loss()).isCloseTo(plain.output().item_double(), within(1e-5));
+            assertThat(objective.sums(part(test, targets)).loss())
+                    .isCloseTo(outcome.sums().loss(), within(1e-5));
             assertThat(TensorArrays.relative(
                             outcome.dHidden(), plain.gradients().get(0)))
                     .isLessThan(1e-6);
@@ -127,14 +129,21 @@ final class TiledCrossEntropyTest {
             Arrays.fill(ignored, PackedRow.IGNORE_INDEX);
             NextToken objective = new NextToken(test.head());
 
-            Objective.Outcome outcome = objective.lossAndGradient(test.hidden(), ignored, 60);
+            Objective.Outcome outcome = objective.lossAndGradient(part(test, ignored), 60);
 
-            assertThat(outcome.lossSum()).isZero();
-            assertThat(objective.lossSum(test.hidden(), ignored)).isZero();
+            assertThat(outcome.sums().loss()).isZero();
+            assertThat(objective.sums(part(test, ignored)).loss()).isZero();
             assertThat(outcome.dHidden().abs().max().item_double()).isZero();
             assertThat(torch.equal(test.head().gradient(), test.headGradientBefore()))
                     .isTrue();
         }
+    }
+
+    /** All tokens as one document on one rank; only hidden states and targets matter here. */
+    private static Objective.Part part(Case test, int[] targets) {
+        MicroBatch batch = new MicroBatch(
+                targets, targets, targets, new int[] {0, targets.length}, targets.length, targets.length);
+        return new Objective.Part(batch, batch.slice(0, 1), new double[0], test.hidden());
     }
 
     private static Tensor longs(int... values) {

@@ -99,7 +99,7 @@ final class NativeLeakTest {
             for (int step = 0; step < steps; step++) {
                 assertThat(rank.step(batches, 1e-4).updated()).isTrue();
                 if (step % 5 == 0) {
-                    rank.sequence().loss(batches.microBatches().get(0));
+                    rank.sequence().sums(batches.microBatches().get(0));
                 }
             }
         }

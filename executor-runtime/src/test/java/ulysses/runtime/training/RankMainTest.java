@@ -21,6 +21,7 @@ import org.junit.jupiter.api.io.TempDir;
 import ulysses.runtime.collective.RankProcesses;
 import ulysses.runtime.config.ConfigFile;
 import ulysses.runtime.config.TrainingConfig;
+import ulysses.runtime.data.PackedDataset;
 import ulysses.runtime.data.PackedDatasetWriter;
 import ulysses.runtime.data.PackedRow;
 import ulysses.runtime.data.PackedShardWriter;
@@ -231,7 +232,7 @@ final class RankMainTest {
             }
             writer.commit(
                     List.of(new PackedDatasetWriter.Shard(shard, out.finish())),
-                    new PackedDatasetWriter.Origin(80, "none", "", name));
+                    new PackedDatasetWriter.Origin(80, "none", PackedDataset.Content.TEXTS, "", name));
         }
     }
 

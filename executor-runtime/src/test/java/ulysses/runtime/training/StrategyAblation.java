@@ -104,14 +104,14 @@ final class StrategyAblation {
             }
             List<PackedRow> unseen = rows(new Random(99), EVALUATION_ROWS);
             long trained = unseen.stream().mapToLong(PackedRow::trainedTokens).sum();
-            return new Run(sequence.loss(MicroBatch.of(unseen, 1)) / trained, acted / (double) STEPS, meanAbs);
+            return new Run(sequence.sums(MicroBatch.of(unseen, 1)).loss() / trained, acted / (double) STEPS, meanAbs);
         }
     }
 
     private static StepBatches batches(List<PackedRow> rows) {
         long trained = rows.stream().mapToLong(PackedRow::trainedTokens).sum();
         return new StepBatches(
-                List.of(MicroBatch.of(rows, 1)), trained, (long) rows.size() * LENGTH, rows.size(), false);
+                List.of(MicroBatch.of(rows, 1)), trained, (long) rows.size() * LENGTH, rows.size(), rows.size(), false);
     }
 
     /** Text of a Markov chain of order 2: after each pair of tokens four can follow, one of them most of the time. */

@@ -76,9 +76,10 @@ final class TrainStepTest {
         long trained = ROWS.stream().mapToLong(PackedRow::trainedTokens).sum();
         try (TrainingRank alone = TrainingRank.alone(SPEC, How.PLAIN)) {
             expected = alone.sequence()
-                            .loss(TrainingRank.batches(ROWS, ALONE, 0, 1)
+                            .sums(TrainingRank.batches(ROWS, ALONE, 0, 1)
                                     .microBatches()
                                     .get(0))
+                            .loss()
                     / trained;
         }
 

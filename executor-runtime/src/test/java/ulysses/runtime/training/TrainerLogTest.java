@@ -99,6 +99,7 @@ final class TrainerLogTest {
             } else if (entry.has("eval_loss")) {
                 log.evaluated(new TrainerLog.Evaluation(
                         entry.get("eval_loss").asDouble(),
+                        Map.of(),
                         entry.get("eval_runtime").asDouble(),
                         16,
                         8));
@@ -165,7 +166,7 @@ final class TrainerLogTest {
         replay(log, 1, 18);
         log.finish(144);
 
-        log.finalEvaluation(new TrainerLog.Evaluation(8.729094505310059, 0.35, 16, 8));
+        log.finalEvaluation(new TrainerLog.Evaluation(8.729094505310059, Map.of(), 0.35, 16, 8));
 
         JsonNode train = JSON.readTree(output.readText("train_results.json"));
         assertThat(train.get("train_loss").asDouble()).isCloseTo(8.776195314195421, within(1e-7));
@@ -186,7 +187,7 @@ final class TrainerLogTest {
     void pretrainingReportsPerplexity() throws IOException {
         TrainerRun pretraining = new TrainerRun(18, 1, 1, 4, 500, 2, 1000, true);
 
-        TrainerLog.begin(output, pretraining, clock).finalEvaluation(new TrainerLog.Evaluation(2, 1, 1, 1));
+        TrainerLog.begin(output, pretraining, clock).finalEvaluation(new TrainerLog.Evaluation(2, Map.of(), 1, 1, 1));
 
         assertThat(JSON.readTree(output.readText("eval_results.json"))
                         .get("perplexity")

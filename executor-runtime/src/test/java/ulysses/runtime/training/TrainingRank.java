@@ -115,7 +115,7 @@ final class TrainingRank implements AutoCloseable {
         }
         long trained = rows.stream().mapToLong(PackedRow::trainedTokens).sum();
         long tokens = rows.stream().mapToLong(PackedRow::tokens).sum();
-        return new StepBatches(batches, trained, tokens, rows.size(), false);
+        return new StepBatches(batches, trained, tokens, 0, rows.size(), false);
     }
 
     @Override

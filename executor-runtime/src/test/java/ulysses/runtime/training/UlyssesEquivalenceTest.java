@@ -199,7 +199,7 @@ final class UlyssesEquivalenceTest {
         }
         long trained = rows.stream().mapToLong(PackedRow::trainedTokens).sum();
         long tokens = rows.stream().mapToLong(PackedRow::tokens).sum();
-        return new StepBatches(batches, trained, tokens, rows.size(), false);
+        return new StepBatches(batches, trained, tokens, 0, rows.size(), false);
     }
 
     /** Twelve packed rows of 20 to 60 tokens in one to four documents; labels are rare but in the last quarter of a row. */
