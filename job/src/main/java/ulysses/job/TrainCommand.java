@@ -6,6 +6,7 @@ import java.time.temporal.ChronoUnit;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.UUID;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.SparkConf;
@@ -21,6 +22,7 @@ import ulysses.driver.report.RunFollowers;
 import ulysses.driver.report.RunReporting;
 import ulysses.driver.tokenizer.Tokenizer;
 import ulysses.runtime.config.ConfigFile;
+import ulysses.runtime.config.PreferenceConfig;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.config.TuningConfig;
 import ulysses.runtime.weights.ModelDirectory;
@@ -54,6 +56,7 @@ final class TrainCommand {
         describe(config, tuned, out);
         try (JobSession session = JobSession.open(conf, "ulysses train", config.parallel())) {
             Preflight preflight = Preflight.of(session.context(), config).heads(spec.heads(), spec.kvHeads());
+            reference(config, hadoop).ifPresent(other -> preflight.reference(other, spec.vocabularySize()));
             if (model.companions().contains(ModelDirectory.TOKENIZER)) { // rows that are tokenized already need none
                 Tokenizer tokenizer = Tokenizer.open(config.model().modelNameOrPath(), hadoop);
                 preflight.vocabulary(tokenizer.largestId(), spec.vocabularySize());
@@ -90,6 +93,17 @@ final class TrainCommand {
         }
     }
 
+    /** Opened and closed here, so that what its files say is refused before a rank starts. */
+    private static Optional<ModelSpec> reference(TrainingConfig config, Configuration hadoop) {
+        PreferenceConfig preference = config.preference();
+        if (preference == null || preference.refModel() == null) {
+            return Optional.empty();
+        }
+        ModelDirectory model = ModelDirectory.open(preference.refModel(), hadoop);
+        model.weights().close();
+        return Optional.of(model.spec());
+    }
+
     private static void describe(TrainingConfig config, TunedModel tuned, PrintStream out) {
         ModelSpec spec = tuned.spec();
         out.println(String.format(
@@ -116,7 +130,7 @@ final class TrainCommand {
                 Locale.ROOT,
                 "training: %s, rows of %,d tokens, sequence_parallel_size %d, %s",
                 config.tuning().stage().name().toLowerCase(Locale.ROOT),
-                config.data().cutoffLength(),
+                config.rowTokens(),
                 config.parallel().sequenceParallelSize(),
                 config.parallel().device().name().toLowerCase(Locale.ROOT)));
     }

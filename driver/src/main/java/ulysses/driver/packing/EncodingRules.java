@@ -10,10 +10,10 @@ import ulysses.runtime.config.TuningConfig;
 /**
  * What decides the ids and labels of an example; together with the tokenizer's fingerprint it identifies an encoding.
  *
- * @param stage pt or sft
+ * @param stage pt, sft or dpo
  * @param template {@code template}: a name of templates.yaml or templateFile, {@code jinja}, or null; see {@link ChatEncoder#of}
  * @param templateFile {@code template_file}: templates of the user's own; null means none
- * @param cutoffLength {@code cutoff_len}: tokens a conversation may have
+ * @param cutoffLength {@code cutoff_len}: tokens a conversation, or an answer with its prompt, may have
  * @param cutsTexts whether a pretraining text is cut to {@code cutoff_len}; only without packing
  * @param trainsOnPrompt {@code train_on_prompt}
  * @param masksHistory {@code mask_history}: only the last answer is trained, and kept first

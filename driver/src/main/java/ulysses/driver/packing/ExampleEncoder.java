@@ -16,7 +16,7 @@ import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.data.PackedRow;
 
 /**
- * Turns examples into token ids and labels, for stages pt and sft, as LLaMA-Factory 0.9.5 does it. Serializable; one encoder serves
+ * Turns examples into token ids and labels, for stages pt, sft and dpo, as LLaMA-Factory 0.9.5 does it. Serializable; one encoder serves
  * all threads of a JVM.
  */
 public final class ExampleEncoder implements Serializable {
@@ -94,6 +94,7 @@ public final class ExampleEncoder implements Serializable {
                 example instanceof Example.Conversation conversation
                         ? encodeConversation(conversation)
                         : new Encoded.Dropped("no answer");
+            case DPO -> encodePair(example);
         };
     }
 

@@ -26,6 +26,7 @@ import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.config.TrainingConfig.Packing;
 import ulysses.runtime.config.TuningConfig;
 import ulysses.runtime.data.DataException;
+import ulysses.runtime.data.PackedDataset.Content;
 import ulysses.runtime.data.PackedDatasetWriter;
 import ulysses.runtime.data.PackedManifest;
 
@@ -106,8 +107,10 @@ public final class PrepareDataset {
 
     private PreparedData run() throws IOException {
         DatasetRegistry registry = DatasetRegistry.open(config.data().datasetDir(), hadoop);
-        registry.require(config.data().dataset(), DatasetRegistry.Kind.TEXTS);
-        registry.require(config.data().evalDataset(), DatasetRegistry.Kind.TEXTS);
+        DatasetRegistry.Kind kind =
+                content() == Content.PAIRS ? DatasetRegistry.Kind.PREFERENCES : DatasetRegistry.Kind.TEXTS;
+        registry.require(config.data().dataset(), kind);
+        registry.require(config.data().evalDataset(), kind);
         String fingerprint = DataFingerprint.of(config, tokenizer, registry, hadoop);
         if (!config.data().overwriteCache()) {
             Optional<PreparedData> there = folder.reusable(fingerprint, spark);
@@ -157,7 +160,9 @@ public final class PrepareDataset {
     /** LLaMA-Factory's packing leaves one place of a row to padding, so conversations are cut one token earlier. */
     private ExampleEncoder encoder() {
         EncodingRules rules = EncodingRules.of(config);
-        int capacity = shape(-1).capacity(config.data().packing());
+        int capacity = content() == Content.PAIRS
+                ? config.data().cutoffLength()
+                : shape(-1).capacity(config.data().packing());
         return new ExampleEncoder(
                 new EncodingRules(
                         rules.stage(),
@@ -176,8 +181,11 @@ public final class PrepareDataset {
         int blockStart = tokenizer.addsBos()
                 ? tokenizer.bosToken().map(tokenizer::id).orElseThrow().orElseThrow()
                 : -1;
-        return new RowMaker.Shape(
-                config.data().cutoffLength(), config.data().preprocessingBatchSize(), padId, blockStart);
+        return new RowMaker.Shape(config.rowTokens(), config.data().preprocessingBatchSize(), padId, blockStart);
+    }
+
+    private Content content() {
+        return config.tuning().stage() == TuningConfig.Stage.DPO ? Content.PAIRS : Content.TEXTS;
     }
 
     /**
@@ -208,6 +216,7 @@ public final class PrepareDataset {
                 set.folder(),
                 plan.shards(),
                 data.packing(),
+                content(),
                 shape(encoder.padId()),
                 config.tuning().stage() == TuningConfig.Stage.PT && data.packing() != Packing.NONE,
                 new SerializableConfiguration(hadoop));
@@ -221,7 +230,7 @@ public final class PrepareDataset {
         Tally tally = Tally.of(ordered);
         refuseEmpty(set, ordered, tally);
         PackedDatasetWriter.Origin origin = new PackedDatasetWriter.Origin(
-                data.cutoffLength(), data.packing().name(), tokenizer.fingerprint(), fingerprint);
+                config.rowTokens(), data.packing().name(), content(), tokenizer.fingerprint(), fingerprint);
         PackedManifest manifest = PackedDatasetWriter.of(set.folder(), hadoop)
                 .commit(ordered.stream().map(ShardResult::shard).toList(), origin);
         PrepareReport.Part part = part(set, tally, manifest);

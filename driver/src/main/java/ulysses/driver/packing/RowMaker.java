@@ -5,7 +5,9 @@ import java.io.IOException;
 import java.io.Serializable;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.IntStream;
 import ulysses.runtime.config.TrainingConfig.Packing;
 import ulysses.runtime.data.PackedRow;
@@ -15,6 +17,11 @@ interface RowMaker extends Closeable {
 
     /** Takes the example at {@code place} of its data set, counted over all rows, dropped ones included. */
     void add(long place, EncodedExample example) throws IOException;
+
+    /** The same for a pair, whose documents stay next to each other in one row. */
+    default void add(long place, EncodedPair pair) throws IOException {
+        throw new IllegalArgumentException(getClass().getSimpleName() + " makes no rows of pairs");
+    }
 
     /** Makes the last rows. */
     void finish() throws IOException;
@@ -36,19 +43,19 @@ interface RowMaker extends Closeable {
     /**
      * Numbers that rows depend on.
      *
-     * @param cutoffLength tokens a row holds
+     * @param rowTokens tokens a row holds
      * @param batchSize examples of one batch of LLaMA-Factory's packing
      * @param padId fills up rows of LLaMA-Factory's packing
      * @param blockStart replaces the first token of each block of LLaMA-Factory's pretraining, for tokenizers that begin texts
      *     with a token of their own; -1 replaces none
      */
-    record Shape(int cutoffLength, int batchSize, int padId, int blockStart) implements Serializable {
+    record Shape(int rowTokens, int batchSize, int padId, int blockStart) implements Serializable {
 
         /** Tokens that examples of one row may have together. */
         int capacity(Packing packing) {
             // LLaMA-Factory keeps one place for padding, without which flash attention would lose its mask.
             boolean padded = packing == Packing.LLAMAFACTORY_NEAT || packing == Packing.LLAMAFACTORY_MIXED;
-            return padded ? cutoffLength - 1 : cutoffLength;
+            return padded ? rowTokens - 1 : rowTokens;
         }
     }
 
@@ -56,7 +63,7 @@ interface RowMaker extends Closeable {
     static RowMaker of(Packing packing, Shape shape, Sink sink) throws IOException {
         return switch (packing) {
             case NONE -> new OneExampleEach(sink);
-            case BEST_FIT -> new BestFit(shape, sink, new SpilledExamples());
+            case BEST_FIT -> new BestFit(shape, sink, new SpilledExamples(), new HashMap<>());
             case LLAMAFACTORY_NEAT ->
                 new KnapsackBatches(shape, sink, new SpilledExamples(), PackedRow.Attention.DOCUMENT);
             case LLAMAFACTORY_MIXED -> new KnapsackBatches(shape, sink, new SpilledExamples(), PackedRow.Attention.ROW);
@@ -64,7 +71,7 @@ interface RowMaker extends Closeable {
         };
     }
 
-    /** One example a row. */
+    /** One example, or one pair, a row. */
     record OneExampleEach(Sink sink) implements RowMaker {
         @Override
         public void add(long place, EncodedExample example) throws IOException {
@@ -72,11 +79,22 @@ interface RowMaker extends Closeable {
         }
 
         @Override
+        public void add(long place, EncodedPair pair) throws IOException {
+            EncodedExample joined = pair.joined();
+            int[] lengths = {pair.chosen().length(), pair.rejected().length()};
+            sink.accept(new PackedRow(joined.ids(), joined.labels(), lengths));
+        }
+
+        @Override
         public void finish() {}
     }
 
-    /** Best fit over the whole shard; examples longer than a row become pieces of one row each and a rest. */
-    record BestFit(Shape shape, Sink sink, SpilledExamples examples) implements RowMaker {
+    /**
+     * Best fit over the whole shard; examples longer than a row become pieces of one row each and a rest. A pair is one piece of two
+     * documents.
+     */
+    record BestFit(Shape shape, Sink sink, SpilledExamples examples, Map<Integer, Integer> chosenLengths)
+            implements RowMaker {
         private record Piece(int example, int from, int length) {}
 
         @Override
@@ -85,30 +103,46 @@ interface RowMaker extends Closeable {
         }
 
         @Override
+        public void add(long place, EncodedPair pair) throws IOException {
+            EncodedExample joined = pair.joined();
+            if (joined.length() > shape.rowTokens()) {
+                throw new IllegalArgumentException(
+                        "a pair of %d tokens for rows of %d".formatted(joined.length(), shape.rowTokens()));
+            }
+            chosenLengths.put(examples.count(), pair.chosen().length());
+            examples.add(joined);
+        }
+
+        @Override
         public void finish() throws IOException {
             List<Piece> pieces = new ArrayList<>();
             for (int example = 0; example < examples.count(); example++) {
-                for (int from = 0; from < examples.length(example); from += shape.cutoffLength()) {
-                    int length = Math.min(shape.cutoffLength(), examples.length(example) - from);
+                for (int from = 0; from < examples.length(example); from += shape.rowTokens()) {
+                    int length = Math.min(shape.rowTokens(), examples.length(example) - from);
                     pieces.add(new Piece(example, from, length));
                 }
             }
             int[] lengths = pieces.stream().mapToInt(Piece::length).toArray();
-            for (List<Integer> row : SequencePacker.bestFit(lengths, shape.cutoffLength())) {
+            for (List<Integer> row : SequencePacker.bestFit(lengths, shape.rowTokens())) {
                 sink.accept(row(row.stream().map(pieces::get).toList()));
             }
         }
 
         private PackedRow row(List<Piece> pieces) throws IOException {
-            int[] lengths = pieces.stream().mapToInt(Piece::length).toArray();
-            int total = Arrays.stream(lengths).sum();
+            int total = pieces.stream().mapToInt(Piece::length).sum();
             SpilledExamples.Target target = new SpilledExamples.Target(new int[total], new int[total]);
+            int[] lengths = pieces.stream().flatMapToInt(this::documents).toArray();
             int at = 0;
             for (Piece piece : pieces) {
                 examples.copy(piece.example(), piece.from(), piece.length(), target, at);
                 at += piece.length();
             }
             return new PackedRow(target.ids(), target.labels(), lengths);
+        }
+
+        private IntStream documents(Piece piece) {
+            int chosen = chosenLengths.getOrDefault(piece.example(), 0);
+            return chosen == 0 ? IntStream.of(piece.length()) : IntStream.of(chosen, piece.length() - chosen);
         }
 
         @Override
@@ -153,7 +187,7 @@ interface RowMaker extends Closeable {
 
         private PackedRow row(List<Integer> members) throws IOException {
             SpilledExamples.Target target =
-                    new SpilledExamples.Target(new int[shape.cutoffLength()], new int[shape.cutoffLength()]);
+                    new SpilledExamples.Target(new int[shape.rowTokens()], new int[shape.rowTokens()]);
             Arrays.fill(target.ids(), shape.padId());
             Arrays.fill(target.labels(), PackedRow.IGNORE_INDEX);
             int[] lengths = members.stream().mapToInt(waiting::length).toArray();
@@ -184,8 +218,8 @@ interface RowMaker extends Closeable {
         private Blocks(Shape shape, Sink sink) {
             this.shape = shape;
             this.sink = sink;
-            this.ids = new int[shape.cutoffLength()];
-            this.labels = new int[shape.cutoffLength()];
+            this.ids = new int[shape.rowTokens()];
+            this.labels = new int[shape.rowTokens()];
         }
 
         @Override

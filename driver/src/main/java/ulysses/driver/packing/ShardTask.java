@@ -17,6 +17,7 @@ import ulysses.driver.packing.PrepareReport.Row;
 import ulysses.driver.packing.PrepareReport.Rows;
 import ulysses.driver.packing.ShardResult.Tally;
 import ulysses.runtime.config.TrainingConfig.Packing;
+import ulysses.runtime.data.PackedDataset;
 import ulysses.runtime.data.PackedDatasetWriter;
 import ulysses.runtime.data.PackedShardWriter;
 
@@ -35,6 +36,7 @@ final class ShardTask implements Function2<Integer, Iterator<Tuple2<Place, Place
      * @param folder of the set
      * @param shards number of files
      * @param packing how rows are made
+     * @param content texts, or pairs
      * @param shape numbers that rows depend on
      * @param splitsLongExamples whether examples may be longer than a row
      * @param hadoop how to reach the folder
@@ -43,6 +45,7 @@ final class ShardTask implements Function2<Integer, Iterator<Tuple2<Place, Place
             String folder,
             int shards,
             Packing packing,
+            PackedDataset.Content content,
             RowMaker.Shape shape,
             boolean splitsLongExamples,
             SerializableConfiguration hadoop)
@@ -90,6 +93,10 @@ final class ShardTask implements Function2<Integer, Iterator<Tuple2<Place, Place
                 tally = tally.plus(Tally.dropped(dropped.reason(), placed.row()));
                 return;
             }
+            if (placed.encoded() instanceof EncodedPair pair) {
+                take(maker, place, placed.row(), pair);
+                return;
+            }
             EncodedExample example = (EncodedExample) placed.encoded();
             int capacity = target.shape().capacity(target.packing());
             if (example.length() == 0) {
@@ -98,14 +105,24 @@ final class ShardTask implements Function2<Integer, Iterator<Tuple2<Place, Place
                 tally = tally.plus(Tally.dropped("longer than cutoff_len", placed.row()));
             } else {
                 maker.add(place, example);
-                count(placed.row(), example);
-                lengthsByBatch
-                        .computeIfAbsent(place / target.shape().batchSize(), absent -> new ArrayList<>())
-                        .add(example.length());
+                count(placed.row(), place, example);
             }
         }
 
-        private void count(Row row, EncodedExample example) {
+        /** Each answer keeps within cutoff_len, of which a row holds two. */
+        private void take(RowMaker maker, long place, Row row, EncodedPair pair) throws IOException {
+            if (pair.chosen().length() == 0 || pair.rejected().length() == 0) {
+                tally = tally.plus(Tally.dropped("no tokens", row));
+                return;
+            }
+            maker.add(place, pair);
+            count(row, place, pair.joined());
+        }
+
+        private void count(Row row, long place, EncodedExample example) {
+            lengthsByBatch
+                    .computeIfAbsent(place / target.shape().batchSize(), absent -> new ArrayList<>())
+                    .add(example.length());
             Rows truncated = example.truncated() ? Rows.one(row) : Rows.none();
             long lost = example.truncated() ? example.originalTokens() - example.length() : 0;
             tally = tally.plus(new Tally(1, Map.of(), truncated, lost, 0, Map.of()));
@@ -121,7 +138,7 @@ final class ShardTask implements Function2<Integer, Iterator<Tuple2<Place, Place
         }
 
         private Map<String, Long> otherwiseOfTexts() {
-            int cutoff = target.shape().cutoffLength();
+            int cutoff = target.shape().rowTokens();
             int[] pieces = lengthsByBatch.values().stream()
                     .flatMap(List::stream)
                     .flatMapToInt(length -> IntStream.iterate(length, left -> left > 0, left -> left - cutoff)
@@ -143,16 +160,19 @@ final class ShardTask implements Function2<Integer, Iterator<Tuple2<Place, Place
             int[] all = lengths(
                     lengthsByBatch.values().stream().flatMap(List::stream).toList());
             long bestFit =
-                    SequencePacker.bestFit(all, target.shape().cutoffLength()).size();
+                    SequencePacker.bestFit(all, target.shape().rowTokens()).size();
             long knapsack = lengthsByBatch.values().stream()
                     .map(Packer::lengths)
                     .mapToLong(batch -> SequencePacker.knapsack(fitting(batch, capacity), capacity)
                             .size())
                     .sum();
-            return Map.of(
-                    Packing.NONE.name(), (long) all.length,
-                    Packing.BEST_FIT.name(), bestFit,
-                    Packing.LLAMAFACTORY_NEAT.name(), knapsack);
+            Map<String, Long> rows = new TreeMap<>();
+            rows.put(Packing.NONE.name(), (long) all.length);
+            rows.put(Packing.BEST_FIT.name(), bestFit);
+            if (target.content() == PackedDataset.Content.TEXTS) {
+                rows.put(Packing.LLAMAFACTORY_NEAT.name(), knapsack);
+            }
+            return rows;
         }
 
         private static int[] lengths(List<Integer> lengths) {

@@ -79,6 +79,14 @@ public record MemoryEstimate(List<Line> lines) {
             String type = shape.isBfloat16() ? "bfloat16" : "float32";
             lines.add(new Line(Moment.RUN, "frozen weights", shape.elementBytes() * frozen, type));
         }
+        if (shape.askedOnly() > 0) {
+            String type = shape.isBfloat16() ? "bfloat16" : "float32";
+            lines.add(new Line(
+                    Moment.RUN,
+                    "reference model",
+                    shape.elementBytes() * shape.askedOnly(),
+                    type + "; precompute_ref_logps: true needs none while training"));
+        }
         if (shape.isBfloat16()) {
             lines.add(new Line(Moment.RUN, "weights", 2 * parameters, "bfloat16"));
             lines.add(new Line(Moment.RUN, "master weights", 4 * parameters, "float32"));

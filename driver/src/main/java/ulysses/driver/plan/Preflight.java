@@ -13,6 +13,7 @@ import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.mesh.RankMesh;
 import ulysses.runtime.weights.Folder;
+import ulysses.runtime.weights.ModelSpec;
 
 /**
  * Everything that can be refused before a rank starts: all problems at once, each with its fix. Also settles how many ranks there are
@@ -79,6 +80,31 @@ public final class Preflight {
                     ("num_key_value_heads %d is not divisible by sequence_parallel_size %d: some kv heads are sent to more than"
                                     + " one rank")
                             .formatted(kvHeads, group));
+        }
+        return this;
+    }
+
+    /**
+     * Checks whether the reference of preference training can be asked about the same tokens by the same ranks.
+     *
+     * @param reference {@code ref_model}
+     * @param vocabulary rows of the trained model's embedding
+     */
+    public Preflight reference(ModelSpec reference, int vocabulary) {
+        if (reference.vocabularySize() != vocabulary) {
+            problems.add(new Problem(
+                    "ref_model's vocab_size",
+                    Integer.toString(reference.vocabularySize()),
+                    "is not that of model_name_or_path, " + vocabulary,
+                    "name a model with the same tokenizer"));
+        }
+        int group = config.parallel().sequenceParallelSize();
+        if (group > reference.heads()) {
+            problems.add(new Problem(
+                    "sequence_parallel_size",
+                    Integer.toString(group),
+                    "is more than num_attention_heads %d of ref_model".formatted(reference.heads()),
+                    "use at most " + reference.heads()));
         }
         return this;
     }

@@ -1,6 +1,7 @@
 package ulysses.driver.plan;
 
 import ulysses.runtime.config.ParallelConfig.Device;
+import ulysses.runtime.config.PreferenceConfig;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
 import ulysses.runtime.weights.ModelSpec;
@@ -16,6 +17,8 @@ import ulysses.runtime.weights.TunedModel;
  * @param rowTokens tokens of a row: {@code cutoff_len}
  * @param batch rows and micro-batches
  * @param mesh groups and ranks
+ * @param askedOnly numbers of a second model that is held and never trained: the reference of preference training, taken to be as
+ *     large as the first
  */
 public record RunShape(
         TunedModel tuned,
@@ -24,7 +27,8 @@ public record RunShape(
         Device device,
         int rowTokens,
         Batch batch,
-        Mesh mesh) {
+        Mesh mesh,
+        long askedOnly) {
 
     /**
      * What an optimizer step takes.
@@ -63,7 +67,7 @@ public record RunShape(
             int rowTokens,
             Batch batch,
             Mesh mesh) {
-        this(TunedModel.full(model), compute, checkpointing, device, rowTokens, batch, mesh);
+        this(TunedModel.full(model), compute, checkpointing, device, rowTokens, batch, mesh, 0);
     }
 
     /** The shape of the model. */
@@ -84,40 +88,58 @@ public record RunShape(
                 config.model().computeType(),
                 config.model().gradientCheckpointing(),
                 config.parallel().device(),
-                config.data().cutoffLength(),
+                config.rowTokens(),
                 new Batch(config.step().rowsPerRank(), config.step().accumulation()),
-                new Mesh(Math.max(1, config.parallel().ranks() / group), group));
+                new Mesh(Math.max(1, config.parallel().ranks() / group), group),
+                askedOnly(config, model));
+    }
+
+    private static long askedOnly(TrainingConfig config, TunedModel model) {
+        PreferenceConfig preference = config.preference();
+        boolean holdsOne = preference != null
+                && preference.loss().comparesWithReference()
+                && !preference.precomputed()
+                && (preference.refModel() != null || model.adapter().isEmpty());
+        return holdsOne ? model.spec().parameterCount() : 0;
     }
 
     /** The same run on another device. */
     public RunShape on(Device other) {
-        return new RunShape(tuned, compute, checkpointing, other, rowTokens, batch, mesh);
+        return new RunShape(tuned, compute, checkpointing, other, rowTokens, batch, mesh, askedOnly);
     }
 
     /** The same run with other rows. */
     public RunShape withRowTokens(int tokens) {
-        return new RunShape(tuned, compute, checkpointing, device, tokens, batch, mesh);
+        return new RunShape(tuned, compute, checkpointing, device, tokens, batch, mesh, askedOnly);
     }
 
     /** The same run with as many groups of {@code group} ranks. */
     public RunShape withGroup(int group) {
-        return new RunShape(tuned, compute, checkpointing, device, rowTokens, batch, new Mesh(mesh.groups(), group));
+        return new RunShape(
+                tuned, compute, checkpointing, device, rowTokens, batch, new Mesh(mesh.groups(), group), askedOnly);
     }
 
     /** The same run with another number of rows in a micro-batch. */
     public RunShape withRows(int rows) {
         return new RunShape(
-                tuned, compute, checkpointing, device, rowTokens, new Batch(rows, batch.accumulation()), mesh);
+                tuned,
+                compute,
+                checkpointing,
+                device,
+                rowTokens,
+                new Batch(rows, batch.accumulation()),
+                mesh,
+                askedOnly);
     }
 
     /** The same run with activation checkpointing. */
     public RunShape withCheckpointing() {
-        return new RunShape(tuned, compute, true, device, rowTokens, batch, mesh);
+        return new RunShape(tuned, compute, true, device, rowTokens, batch, mesh, askedOnly);
     }
 
     /** The same run in bfloat16. */
     public RunShape inBfloat16() {
-        return new RunShape(tuned, ComputeType.BFLOAT16, checkpointing, device, rowTokens, batch, mesh);
+        return new RunShape(tuned, ComputeType.BFLOAT16, checkpointing, device, rowTokens, batch, mesh, askedOnly);
     }
 
     /** Tokens of a micro-batch of a group, S: all its rows, padded to a multiple of P. */

@@ -57,7 +57,8 @@ public final class Runs {
                         null,
                         false,
                         5_000_000_000L,
-                        TrainingConfig.Reporting.NONE));
+                        TrainingConfig.Reporting.NONE),
+                null);
     }
 
     /** Two ranks that share a sequence, with short limits. */

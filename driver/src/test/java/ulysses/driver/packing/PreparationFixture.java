@@ -90,6 +90,16 @@ final class PreparationFixture {
         return this;
     }
 
+    /** One ranking named mine, of JSON lines. */
+    PreparationFixture withPairs(Iterable<String> rows) throws IOException {
+        Files.write(folder.resolve("mine.jsonl"), rows, StandardCharsets.UTF_8);
+        Files.writeString(folder.resolve("dataset_info.json"), """
+                {"mine": {"file_name": "mine.jsonl", "ranking": true, "columns": {"prompt": "instruction",
+                 "query": "input", "chosen": "chosen", "rejected": "rejected"}}}
+                """);
+        return this;
+    }
+
     Path folder() {
         return folder;
     }

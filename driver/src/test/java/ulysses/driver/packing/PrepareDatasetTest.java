@@ -7,9 +7,14 @@ import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.sql.SparkSession;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -18,6 +23,7 @@ import org.junit.jupiter.api.io.TempDir;
 import ulysses.driver.ReferenceFiles;
 import ulysses.driver.tokenizer.Tokenizer;
 import ulysses.runtime.data.DataException;
+import ulysses.runtime.data.PackedDataset;
 import ulysses.runtime.data.PackedManifest;
 import ulysses.runtime.data.PackedRow;
 
@@ -95,6 +101,117 @@ class PrepareDatasetTest {
                         .sorted()
                         .toArray());
         assertThat(packed.report().orElseThrow().train().documents()).isGreaterThan(96);
+    }
+
+    @Test
+    void pairsStayInOneRowAndLoseNothing() throws IOException {
+        PreparationFixture fixture = new PreparationFixture(folder).withPairs(pairs(400));
+
+        PreparedData packed = PrepareDataset.prepare(spark, fixture.config(pairKeys("true", "packed")), QWEN);
+        PreparedData single = PrepareDataset.prepare(spark, fixture.config(pairKeys("false", "single")), QWEN);
+
+        List<PackedRow> rows = PreparationFixture.rows(packed.trainPath());
+        List<PackedRow> one = PreparationFixture.rows(single.trainPath());
+        assertThat(one).hasSize(400).allMatch(row -> row.documentLengths().length == 2);
+        assertThat(rows).hasSizeLessThan(100).allMatch(row -> row.documentLengths().length % 2 == 0);
+        assertThat(rows).allMatch(row -> row.length() <= 2 * 256);
+        assertThat(rows.stream().flatMap(PrepareDatasetTest::pairsOf).sorted().toList())
+                .isEqualTo(one.stream()
+                        .flatMap(PrepareDatasetTest::pairsOf)
+                        .sorted()
+                        .toList());
+        PrepareReport.Part report = packed.report().orElseThrow().train();
+        assertThat(report.rowsKept()).isEqualTo(400);
+        assertThat(report.documents()).isEqualTo(800);
+        assertThat(report.fill()).isGreaterThan(0.9);
+        assertThat(report.packedRowsOtherwise()).containsOnlyKeys("NONE");
+        assertThat(PackedManifest.read(packed.trainPath(), new Configuration())
+                        .orElseThrow()
+                        .content())
+                .isEqualTo(PackedDataset.Content.PAIRS);
+    }
+
+    @Test
+    void eachAnswerOfAPairIsCutToCutoffLen() throws IOException {
+        String text = "word ".repeat(500);
+        PreparedData prepared = PrepareDataset.prepare(
+                spark,
+                new PreparationFixture(folder)
+                        .withPairs(List.of(pair("question", text, text + text)))
+                        .config(pairKeys("true", "cut")),
+                QWEN);
+
+        PackedRow row = PreparationFixture.rows(prepared.trainPath()).get(0);
+        assertThat(row.documentLengths()).containsExactly(256, 256);
+        assertThat(prepared.report().orElseThrow().train().truncated().count()).isEqualTo(1);
+    }
+
+    @Test
+    void evaluationRowsOfPairsAreHeldBack() throws IOException {
+        Map<String, String> keys = new HashMap<>(pairKeys("true", "split"));
+        keys.put("val_size", "0.1");
+
+        PreparedData prepared = PrepareDataset.prepare(
+                spark, new PreparationFixture(folder).withPairs(pairs(50)).config(keys), QWEN);
+
+        PrepareReport report = prepared.report().orElseThrow();
+        assertThat(report.train().rowsKept()).isEqualTo(45);
+        assertThat(Objects.requireNonNull(report.eval()).rowsKept()).isEqualTo(5);
+    }
+
+    @Test
+    void stageAndRankingHaveToFit() throws IOException {
+        PreparationFixture pairs = new PreparationFixture(folder).withPairs(pairs(3));
+        assertThatThrownBy(() -> PrepareDataset.prepare(spark, pairs.config(Map.of("dataset", "mine")), QWEN))
+                .isInstanceOf(DataException.class)
+                .hasMessageContaining("dataset mine is a ranking (\"ranking\": true), which only stage dpo trains on");
+
+        PreparationFixture texts = new PreparationFixture(folder).withRows(List.of(conversation("q", "a")));
+        assertThatThrownBy(() ->
+                        PrepareDataset.prepare(spark, texts.config(Map.of("stage", "dpo", "dataset", "mine")), QWEN))
+                .isInstanceOf(DataException.class)
+                .hasMessageContaining("dataset mine is no ranking, which stage dpo needs");
+    }
+
+    private Map<String, String> pairKeys(String packing, String name) {
+        return Map.of(
+                "stage",
+                "dpo",
+                "dataset",
+                "mine",
+                "cutoff_len",
+                "256",
+                "packing",
+                packing,
+                "output_dir",
+                folder.resolve(name).toString());
+    }
+
+    private static List<String> pairs(int count) {
+        List<String> pairs = new ArrayList<>();
+        for (int i = 0; i < count; i++) {
+            pairs.add(pair("question " + i, "good ".repeat(1 + i % 7), "bad ".repeat(1 + i * 3 % 11)));
+        }
+        return pairs;
+    }
+
+    private static String pair(String question, String chosen, String rejected) {
+        return "{\"instruction\": \"%s\", \"input\": \"\", \"chosen\": \"%s\", \"rejected\": \"%s\"}"
+                .formatted(question, chosen.strip(), rejected.strip());
+    }
+
+    /** Ids of each pair of a row, with a mark between its answers. */
+    private static Stream<String> pairsOf(PackedRow row) {
+        List<String> pairs = new ArrayList<>();
+        int start = 0;
+        for (int document = 0; document < row.documentLengths().length; document += 2) {
+            int middle = start + row.documentLengths()[document];
+            int end = middle + row.documentLengths()[document + 1];
+            pairs.add(Arrays.toString(Arrays.copyOfRange(row.ids(), start, middle)) + "|"
+                    + Arrays.toString(Arrays.copyOfRange(row.labels(), middle, end)));
+            start = end;
+        }
+        return pairs.stream();
     }
 
     @Test

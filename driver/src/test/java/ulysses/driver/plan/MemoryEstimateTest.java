@@ -85,7 +85,8 @@ class MemoryEstimateTest {
                 Optional.of(lora),
                 Optional.empty(),
                 List.of());
-        RunShape shape = new RunShape(tuned, ComputeType.BFLOAT16, true, Device.CPU, 64, plain.batch(), plain.mesh());
+        RunShape shape =
+                new RunShape(tuned, ComputeType.BFLOAT16, true, Device.CPU, 64, plain.batch(), plain.mesh(), 0);
 
         MemoryEstimate estimate = MemoryEstimate.of(shape, SmallRun.device("d", 1e9));
 
@@ -152,5 +153,17 @@ class MemoryEstimateTest {
         Map<String, Long> lines = new LinkedHashMap<>();
         estimate.lines().forEach(line -> lines.put(line.name(), line.bytes()));
         return lines;
+    }
+
+    @Test
+    void aReferenceModelIsHeldBesideInTheComputeType() {
+        RunShape plain = SmallRun.shape(1);
+        RunShape compared = new RunShape(
+                plain.tuned(), plain.compute(), true, Device.CPU, 64, plain.batch(), plain.mesh(), SmallRun.PARAMETERS);
+        HardwareProfile device = SmallRun.device("cpu", 1e9);
+
+        assertThat(MemoryEstimate.of(compared, device).peak()
+                        - MemoryEstimate.of(plain, device).peak())
+                .isEqualTo(4 * SmallRun.PARAMETERS);
     }
 }

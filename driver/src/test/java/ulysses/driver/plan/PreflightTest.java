@@ -32,6 +32,17 @@ class PreflightTest {
     private final SparkConf conf = new SparkConf(false).set("spark.master", "spark://host:7077");
 
     @Test
+    void aReferenceOfAnotherVocabularyOrWithTooFewHeadsIsRefused() {
+        ConfigException refusal = refusal(
+                preflight(parallel(8, 8, Device.CPU), slots(8)).heads(8, 2).reference(SmallRun.model(), 64));
+
+        assertThat(refusal.problems())
+                .containsExactly(
+                        "ref_model's vocab_size 32 is not that of model_name_or_path, 64; name a model with the same tokenizer",
+                        "sequence_parallel_size 8 is more than num_attention_heads 4 of ref_model; use at most 4");
+    }
+
+    @Test
     void reportsAllProblemsTogetherEachWithItsFix() {
         conf.set("spark.dynamicAllocation.enabled", "true").set("spark.speculation", "true");
 
@@ -234,7 +245,8 @@ class PreflightTest {
                         plain.checkpointDirectory(),
                         plain.plotLoss(),
                         plain.maxShardBytes(),
-                        plain.reporting()));
+                        plain.reporting()),
+                config.preference());
 
         assertThat(new Preflight(conf, new Configuration(), told, slots(2))
                         .check()

@@ -89,7 +89,7 @@ final class ModelCheck {
                 labels[t] = random.nextInt(3) == 0 ? PackedRow.IGNORE_INDEX : labels[t];
             }
             MicroBatch batch = MicroBatch.of(List.of(new PackedRow(ids, labels, documents)), 8);
-            steps.add(new StepBatches(List.of(batch), batch.trainedTokens(), tokens, 1, false));
+            steps.add(new StepBatches(List.of(batch), batch.trainedTokens(), tokens, documents.length, 1, false));
         }
         return steps;
     }

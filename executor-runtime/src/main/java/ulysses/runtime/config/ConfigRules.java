@@ -7,7 +7,7 @@ import java.util.Locale;
 import java.util.Optional;
 
 /**
- * What must hold between keys: the consistency checks of LLaMA-Factory's parser that concern the stages pt and sft,
+ * What must hold between keys: the consistency checks of LLaMA-Factory's parser that concern the stages pt, sft and dpo,
  * and ours. A rule keeps quiet when one of its keys already has a problem.
  */
 final class ConfigRules {
@@ -26,6 +26,7 @@ final class ConfigRules {
     void check() {
         required();
         tuning();
+        new PreferenceSettings(settings).check(problems, notes);
         prompts();
         packing();
         mixing();
@@ -101,10 +102,13 @@ final class ConfigRules {
             return;
         }
         String mode = settings.choice("packing_mode");
-        boolean sft = settings.choice("stage").equals("sft");
+        String stage = settings.choice("stage");
         boolean neat = settings.flag("neat_packing");
-        boolean packed = neat || settings.optionalFlag("packing").orElse(!sft);
-        if (sft && packed && !neat && mode.equals("llamafactory")) {
+        boolean packed = neat || settings.optionalFlag("packing").orElse(stage.equals("pt"));
+        if (stage.equals("dpo") && packed && mode.equals("llamafactory")) {
+            problem("packing_mode", "is no packing of pairs: LLaMA-Factory has none; use packing_mode: best_fit");
+        }
+        if (stage.equals("sft") && packed && !neat && mode.equals("llamafactory")) {
             notes.add(
                     "packing_mode llamafactory with packing true lets attention cross documents, as in LLaMA-Factory; "
                             + "neat_packing true, or packing_mode best_fit, keeps them apart");

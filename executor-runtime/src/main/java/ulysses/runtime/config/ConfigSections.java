@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
 import ulysses.runtime.config.TrainingConfig.Data;
 import ulysses.runtime.config.TrainingConfig.EvalStrategy;
@@ -42,7 +43,7 @@ final class ConfigSections {
     }
 
     TrainingConfig config() {
-        return new TrainingConfig(model(), data(), tuning(), step(), evaluation(), parallel(), output());
+        return new TrainingConfig(model(), data(), tuning(), step(), evaluation(), parallel(), output(), preference());
     }
 
     private Model model() {
@@ -59,6 +60,11 @@ final class ConfigSections {
 
     private TuningConfig tuning() {
         return new TuningSettings(settings).config(working);
+    }
+
+    private @Nullable PreferenceConfig preference() {
+        PreferenceConfig preference = new PreferenceSettings(settings).config(working);
+        return tuning().stage() == TuningConfig.Stage.DPO ? preference : null;
     }
 
     private Data data() {

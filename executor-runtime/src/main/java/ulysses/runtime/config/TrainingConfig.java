@@ -15,6 +15,7 @@ import org.jspecify.annotations.Nullable;
  * @param evaluation when and on what to evaluate
  * @param parallel ranks and groups
  * @param output folders, logging and checkpoints
+ * @param preference preference training; null unless the stage is dpo
  */
 public record TrainingConfig(
         Model model,
@@ -23,7 +24,15 @@ public record TrainingConfig(
         StepConfig step,
         Evaluation evaluation,
         ParallelConfig parallel,
-        Output output) {
+        Output output,
+        @Nullable PreferenceConfig preference) {
+
+    /** Tokens that one row can hold: {@code cutoff_len}, and that for each answer of a pair. */
+    public int rowTokens() {
+        return tuning().stage() == TuningConfig.Stage.DPO
+                ? Math.multiplyExact(2, data().cutoffLength())
+                : data().cutoffLength();
+    }
 
     /** One line of JSON, for rank processes; {@link #fromJson} is the inverse. */
     public String toJson() {

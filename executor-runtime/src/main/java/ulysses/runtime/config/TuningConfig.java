@@ -18,7 +18,9 @@ public sealed interface TuningConfig {
         /** Continued pretraining: every token counts. */
         PT,
         /** Supervised fine-tuning: answers count. */
-        SFT
+        SFT,
+        /** Preference training: pairs of answers. */
+        DPO
     }
 
     /** {@code stage}. */

@@ -67,6 +67,11 @@ public sealed interface Objective permits NextToken, Preference {
     /** The sums alone, without gradients. */
     Sums sums(Part part);
 
+    /** Whether an adapter's dropout is on in training. */
+    default boolean allowsDropout() {
+        return true;
+    }
+
     /** Zero for everything. */
     default Sums nothing() {
         return new Sums(0, new double[metrics().size()]);

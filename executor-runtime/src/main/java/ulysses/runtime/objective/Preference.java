@@ -94,6 +94,12 @@ public final class Preference implements Objective {
         return new Outcome(shared(sums), backward(part, answers, slopes, terms));
     }
 
+    /** Policy and reference are compared as they are, as in LLaMA-Factory. */
+    @Override
+    public boolean allowsDropout() {
+        return false;
+    }
+
     private Answers answers(MicroBatch batch) {
         if (batch.documents() % 2 != 0) {
             throw new IllegalArgumentException("%d documents are no pairs".formatted(batch.documents()));

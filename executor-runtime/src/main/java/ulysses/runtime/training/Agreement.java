@@ -44,25 +44,33 @@ final class Agreement {
     /** The texts of all ranks, in order of ranks. */
     List<String> gather(String text) {
         byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
-        long[] lengths = gather(new long[] {bytes.length});
-        int longest = Math.toIntExact(Arrays.stream(lengths).max().orElseThrow());
-        long[] padded = new long[longest];
-        for (int i = 0; i < bytes.length; i++) {
-            padded[i] = bytes[i];
-        }
-        long[] all = gather(padded);
+        long[] values = new long[bytes.length];
+        Arrays.setAll(values, i -> bytes[i]);
         List<String> texts = new ArrayList<>();
-        for (int rank = 0; rank < lengths.length; rank++) {
-            byte[] one = new byte[(int) lengths[rank]];
+        for (long[] other : gather(values)) {
+            byte[] one = new byte[other.length];
             for (int i = 0; i < one.length; i++) {
-                one[i] = (byte) all[rank * longest + i];
+                one[i] = (byte) other[i];
             }
             texts.add(new String(one, StandardCharsets.UTF_8));
         }
         return texts;
     }
 
-    private long[] gather(long[] values) {
+    /** The values of all ranks, in order of ranks; each may have any number of them. */
+    List<long[]> gather(long[] values) {
+        long[] lengths = gatherAlike(new long[] {values.length});
+        int longest = Math.toIntExact(Arrays.stream(lengths).max().orElseThrow());
+        long[] all = gatherAlike(Arrays.copyOf(values, longest));
+        List<long[]> parts = new ArrayList<>();
+        for (int rank = 0; rank < lengths.length; rank++) {
+            int from = rank * longest;
+            parts.add(Arrays.copyOfRange(all, from, from + (int) lengths[rank]));
+        }
+        return parts;
+    }
+
+    private long[] gatherAlike(long[] values) {
         try (TensorScope scope = TensorScope.open()) {
             Tensor in = torch.tensor(values, options(torch.ScalarType.Long)).to(device, torch.ScalarType.Long);
             long[] gathered = new long[values.length * world.size()];

@@ -15,7 +15,10 @@ import ulysses.runtime.checkpoint.Checkpoint;
 import ulysses.runtime.checkpoint.TrainState;
 import ulysses.runtime.collective.ProcessGroups;
 import ulysses.runtime.config.ParallelConfig;
+import ulysses.runtime.config.PreferenceConfig;
 import ulysses.runtime.config.TrainingConfig;
+import ulysses.runtime.config.TuningConfig;
+import ulysses.runtime.data.DataException;
 import ulysses.runtime.data.PackedDataset;
 import ulysses.runtime.data.RankBatches;
 import ulysses.runtime.export.HuggingFaceExport;
@@ -27,6 +30,9 @@ import ulysses.runtime.model.CausalLm;
 import ulysses.runtime.model.InitialWeights;
 import ulysses.runtime.model.Parameters;
 import ulysses.runtime.objective.NextToken;
+import ulysses.runtime.objective.Objective;
+import ulysses.runtime.objective.Preference;
+import ulysses.runtime.objective.Reference;
 import ulysses.runtime.optimizer.AdamW;
 import ulysses.runtime.weights.AdapterDirectory;
 import ulysses.runtime.weights.DataType;
@@ -77,6 +83,7 @@ final class RankRun {
                 Parameters parameters =
                         new Parameters(tuned.plan(), config.model().computeType(), device);
                 AdamW optimizer = new AdamW(parameters, config.step())) {
+            rows.require(content());
             initialise(source, tuned, parameters);
             reporter.phase("connect", 0);
             try (ProcessGroups groups = ProcessGroups.open(
@@ -101,24 +108,33 @@ final class RankRun {
         resumed.ifPresent(checkpoint -> checkpoints.restore(checkpoint, rowsFingerprint, model));
 
         RankBatches batches = RankBatches.training(trained.rows(), assignment.mesh(), assignment.rank(), config.step());
-        SequenceStep sequence = sequence(tuned, parameters, groups);
-        TrainStep step = new TrainStep(
-                sequence,
-                parameters,
-                trained.optimizer(),
-                groups.world(),
-                config.step().maxGradNorm(),
-                new GradientStrategies(config.step().strategies(), config.step().seed()));
+        CausalLm policy = policy(tuned, parameters, groups);
         Optional<TrainerLog> log =
                 assignment.rank() == 0 ? Optional.of(log(tuned, batches, resumed)) : Optional.empty();
-        try (Evaluating evaluating =
-                openEvaluation(sequence, agreement, tuned.spec().vocabularySize())) {
+        try (EvaluationRows evalRows = evaluationRows(tuned.spec().vocabularySize());
+                RunReference references = new RunReference(
+                        config,
+                        new RunReference.Start(source, tuned, parameters.device(), hadoop),
+                        policy,
+                        groups.sequenceParallel())) {
+            Objective objective = objective(policy, references, rowSets(trained.rows(), evalRows), agreement);
+            SequenceStep sequence = new SequenceStep(policy, objective, groups.sequenceParallel());
+            TrainStep step = new TrainStep(
+                    sequence,
+                    parameters,
+                    trained.optimizer(),
+                    groups.world(),
+                    config.step().maxGradNorm(),
+                    new GradientStrategies(
+                            config.step().strategies(), config.step().seed()));
+            Optional<EvaluationPass> evaluation =
+                    evalRows.rows().map(rows -> new EvaluationPass(sequence, evaluated(rows), agreement));
             TrainLoop loop = new TrainLoop(
                     config,
-                    new TrainLoop.Parts(batches, step, model, checkpoints, evaluating.pass(), log, reporter, memory()),
+                    new TrainLoop.Parts(batches, step, model, checkpoints, evaluation, log, reporter, memory()),
                     resumed.map(Checkpoint::state).orElseGet(() -> beginning(rowsFingerprint)));
             TrainState end = loop.run();
-            finish(evaluating, log, end);
+            finish(evaluation, log, end);
             export(source, tuned, model, end);
             return end.step();
         }
@@ -162,17 +178,42 @@ final class RankRun {
         }
     }
 
-    private SequenceStep sequence(TunedModel tuned, Parameters parameters, ProcessGroups groups) {
+    private CausalLm policy(TunedModel tuned, Parameters parameters, ProcessGroups groups) {
         CausalLm.Layers how =
                 new CausalLm.Layers(config.parallel().device(), config.model().gradientCheckpointing());
-        CausalLm model = new CausalLm(
+        return new CausalLm(
                 tuned.spec(),
                 parameters,
                 tuned.adapter()
                         .map(lora -> new CausalLm.Adapter(lora, config.step().seed())),
                 how,
                 groups.sequenceParallel());
-        return new SequenceStep(model, new NextToken(model.head()), groups.sequenceParallel());
+    }
+
+    private Objective objective(
+            CausalLm policy, RunReference references, List<RunReference.RowSet> rows, Agreement agreement)
+            throws IOException {
+        PreferenceConfig preference = config.preference();
+        if (preference == null) {
+            return new NextToken(policy.head());
+        }
+        Optional<Reference> reference = references.open(preference, rows, agreement, reporter);
+        return new Preference(preference, policy.head(), reference, references.group());
+    }
+
+    private List<RunReference.RowSet> rowSets(PackedDataset trainRows, EvaluationRows evalRows) {
+        List<RunReference.RowSet> sets = new ArrayList<>();
+        sets.add(new RunReference.RowSet(assignment.trainRows(), evaluated(trainRows)));
+        evalRows.rows()
+                .ifPresent(rows ->
+                        sets.add(new RunReference.RowSet(String.valueOf(assignment.evalRows()), evaluated(rows))));
+        return sets;
+    }
+
+    /** All of {@code rows} once. */
+    private RankBatches evaluated(PackedDataset rows) {
+        return RankBatches.evaluation(
+                rows, assignment.mesh(), assignment.rank(), config.evaluation().rowsPerRank());
     }
 
     /** An adapter's parameters count too, as in transformers. */
@@ -191,7 +232,7 @@ final class RankRun {
     }
 
     /** Evaluation rows, if any, open for the loop. */
-    private record Evaluating(Optional<PackedDataset> rows, Optional<EvaluationPass> pass) implements AutoCloseable {
+    private record EvaluationRows(Optional<PackedDataset> rows) implements AutoCloseable {
         @Override
         public void close() throws IOException {
             if (rows.isPresent()) {
@@ -200,22 +241,34 @@ final class RankRun {
         }
     }
 
-    private Evaluating openEvaluation(SequenceStep sequence, Agreement agreement, int vocabulary) throws IOException {
+    private EvaluationRows evaluationRows(int vocabulary) throws IOException {
         @Nullable String folder = assignment.evalRows();
         if (folder == null) {
-            return new Evaluating(Optional.empty(), Optional.empty());
+            return new EvaluationRows(Optional.empty());
         }
         PackedDataset rows = PackedDataset.open(folder, scratch.resolve("eval"), hadoop, vocabulary);
-        RankBatches batches = RankBatches.evaluation(
-                rows, assignment.mesh(), assignment.rank(), config.evaluation().rowsPerRank());
-        return new Evaluating(Optional.of(rows), Optional.of(new EvaluationPass(sequence, batches, agreement)));
+        EvaluationRows opened = new EvaluationRows(Optional.of(rows));
+        try {
+            rows.require(content());
+            return opened;
+        } catch (DataException e) {
+            opened.close();
+            throw e;
+        }
     }
 
-    private void finish(Evaluating evaluating, Optional<TrainerLog> log, TrainState end) throws IOException {
+    private PackedDataset.Content content() {
+        return config.tuning().stage() == TuningConfig.Stage.DPO
+                ? PackedDataset.Content.PAIRS
+                : PackedDataset.Content.TEXTS;
+    }
+
+    private void finish(Optional<EvaluationPass> evaluation, Optional<TrainerLog> log, TrainState end)
+            throws IOException {
         log.ifPresent(file -> file.finish(end.rowsSeen()));
-        if (config.evaluation().doEval() && evaluating.pass().isPresent()) {
+        if (config.evaluation().doEval() && evaluation.isPresent()) {
             reporter.phase("evaluate", end.step());
-            TrainerLog.Evaluation result = evaluating.pass().get().run();
+            TrainerLog.Evaluation result = evaluation.get().run();
             log.ifPresent(file -> file.finalEvaluation(result));
             if (assignment.rank() == 0) {
                 reporter.event(new RankEvent.Evaluated(0, end.step(), result.loss()));

@@ -39,8 +39,10 @@ public final class SequenceStep {
         MicroBatch.Slice slice = batch.slice(group.rank(), group.size());
         double[] reference = objective.reference(batch);
         try (TensorScope scope = TensorScope.open()) {
-            Segment layers =
-                    model.training(new SequenceLayout(batch.documentEnds()), slice.positions(), slice.numbers());
+            SequenceLayout layout = new SequenceLayout(batch.documentEnds());
+            Segment layers = objective.allowsDropout()
+                    ? model.training(layout, slice.positions(), slice.numbers())
+                    : model.on(layout, slice.positions());
             Tensor hidden = model.embed(slice.ids()); // [s,D]
             try (Segment.Pass pass = layers.forward(hidden)) {
                 Objective.Part part = new Objective.Part(batch, slice, reference, pass.output());

@@ -117,6 +117,8 @@ class ConfigFileTest {
             stage: sft | neat_packing: true                        | LLAMAFACTORY_NEAT   | 512
             stage: sft | {packing: true, neat_packing: true}       | LLAMAFACTORY_NEAT   | 512
             stage: sft | {neat_packing: true, packing_mode: best_fit} | BEST_FIT         | 512
+            stage: dpo |                                           | NONE                | 512
+            stage: dpo | packing: true                             | BEST_FIT            | 512
             stage: pt  |                                           | LLAMAFACTORY_BLOCKS | 512
             stage: pt  | packing: null                             | LLAMAFACTORY_BLOCKS | 512
             stage: pt  | packing: true                             | LLAMAFACTORY_BLOCKS | 511
@@ -291,11 +293,11 @@ class ConfigFileTest {
 
         assertThat(loaded.notes())
                 .containsExactly(
-                        "pref_beta 0.2 is ignored: only read with stage: dpo",
                         "dataloader_num_workers 4 is ignored: prepared rows are mapped from files; no loader is needed",
                         "trust_remote_code true is ignored: no Python is run; only known model families are trained",
                         "hf_hub_token *** is ignored: the model is read from the folder that model_name_or_path names",
                         "lora_rank 16 has no effect with finetuning_type full",
+                        "pref_beta 0.2 has no effect with stage sft",
                         "ddp_timeout 180000000 is taken as 3600 seconds, so that a dead run ends");
         assertThat(loaded.config().parallel().timeoutSeconds()).isEqualTo(3600);
     }
@@ -368,6 +370,29 @@ class ConfigFileTest {
                 .extracting(ConfigFile.KeyReport::value)
                 .contains("***")
                 .doesNotContain("hf_secret");
+    }
+
+    @Test
+    void preferenceKeysWithoutMeaningAreNoted() {
+        Loaded loaded = load(SMALLEST.replace("finetuning_type: full", "finetuning_type: lora") + """
+                stage: dpo
+                pref_loss: orpo
+                pref_beta: 0.2
+                simpo_gamma: 1.0
+                ref_model: other
+                precompute_ref_logps: true
+                lora_dropout: 0.1
+                """);
+
+        assertThat(loaded.notes())
+                .containsExactly(
+                        "lora_dropout 0.1 has no effect with stage dpo: policy and reference are compared without dropout",
+                        "simpo_gamma 1.0 has no effect with pref_loss orpo",
+                        "ref_model other has no effect with pref_loss orpo, which needs no reference",
+                        "precompute_ref_logps true has no effect with pref_loss orpo, which needs no reference");
+        assertThat(loaded.config().preference())
+                .isEqualTo(new PreferenceConfig(PreferenceConfig.Loss.ORPO, 0.2, 0, 0, 1, null, null, false));
+        assertThat(loaded.config().data().packing()).isEqualTo(Packing.NONE);
     }
 
     @Test

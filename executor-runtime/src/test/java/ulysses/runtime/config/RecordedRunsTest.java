@@ -1,7 +1,6 @@
 package ulysses.runtime.config;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import java.io.IOException;
 import java.io.InputStream;
@@ -74,12 +73,15 @@ class RecordedRunsTest {
                         false));
     }
 
-    @ParameterizedTest
-    @CsvSource({"dpo-lora-sigmoid, stage dpo is not supported"})
-    void otherRunsSayWhatIsNotSupported(String run, String problem) {
-        ConfigException exception = assertThrows(ConfigException.class, () -> load(run));
+    @Test
+    void preferenceRunKeepsItsLoss() throws IOException {
+        Loaded loaded = load("dpo-lora-sigmoid");
 
-        assertThat(exception.problems()).anySatisfy(text -> assertThat(text).startsWith(problem));
+        assertThat(loaded.notes()).isEmpty();
+        assertThat(loaded.config().tuning().stage()).isEqualTo(TuningConfig.Stage.DPO);
+        assertThat(loaded.config().data().packing()).isEqualTo(Packing.NONE);
+        assertThat(loaded.config().preference())
+                .isEqualTo(new PreferenceConfig(PreferenceConfig.Loss.SIGMOID, 0.1, 0, 0, 0.5, null, null, false));
     }
 
     private Loaded load(String run) throws IOException {

@@ -5,6 +5,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -162,6 +164,31 @@ class PackedShardTest {
         assertThatThrownBy(() -> PackedShard.open(file).close())
                 .isInstanceOf(DataException.class)
                 .hasMessageContaining("it needs a column labels of integer lists; its columns are [input_ids, other]");
+    }
+
+    @Test
+    void readsPairsAsLlamaFactoryTokenizesThem() throws IOException {
+        int[][] columns = {{1, 5, 6}, {-100, 5, 6}, {1, 7}, {-100, 7}};
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        out.writeBytes(ArrowMessages.schema(
+                List.of("chosen_input_ids", "chosen_labels", "rejected_input_ids", "rejected_labels")));
+        out.writeBytes(ArrowMessages.recordBatch(1, new long[] {3, 3, 2, 2}));
+        for (int[] column : columns) {
+            ByteBuffer bytes =
+                    ByteBuffer.allocate(8 + (column.length + 1) / 2 * 8).order(ByteOrder.LITTLE_ENDIAN);
+            bytes.putInt(0).putInt(column.length);
+            bytes.asIntBuffer().put(column);
+            out.writeBytes(bytes.array());
+        }
+        out.writeBytes(ArrowMessages.end());
+        Path file = Files.write(directory.resolve("pairs.arrow"), out.toByteArray());
+
+        try (PackedShard shard = PackedShard.open(file)) {
+            assertThat(shard.holdsPairs()).isTrue();
+            assertThat(shard.row(0))
+                    .isEqualTo(new PackedRow(
+                            new int[] {1, 5, 6, 1, 7}, new int[] {-100, 5, 6, -100, 7}, new int[] {3, 2}));
+        }
     }
 
     private static boolean readsAll(Path file) throws IOException {

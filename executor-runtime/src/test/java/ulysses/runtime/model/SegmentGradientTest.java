@@ -168,16 +168,16 @@ final class SegmentGradientTest {
                         new SingleRank("one"));
                 SequenceStep step = new SequenceStep(model, new NextToken(model.head()), new SingleRank("one"));
                 parameters.zeroGradients();
-                double loss = step.forwardBackward(BATCH, 1);
+                double loss = step.forwardBackward(BATCH, 1).loss();
                 double expected = TensorArrays.innerProduct(parameter.gradient(), parameter.gradient());
                 double length = 1e-2 / Math.sqrt(expected);
                 Tensor direction = parameter.gradient().mul(new Scalar(length / Math.sqrt(expected)));
                 Tensor value = parameter.value().detach();
 
                 value.add_(direction);
-                double ahead = step.forwardBackward(BATCH, 1);
+                double ahead = step.forwardBackward(BATCH, 1).loss();
                 value.sub_(direction.mul(new Scalar(2.0)));
-                double behind = step.forwardBackward(BATCH, 1);
+                double behind = step.forwardBackward(BATCH, 1).loss();
                 value.add_(direction);
 
                 double measured = (ahead - behind) / 2;

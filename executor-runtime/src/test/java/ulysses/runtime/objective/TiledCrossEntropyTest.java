@@ -142,7 +142,13 @@ final class TiledCrossEntropyTest {
     /** All tokens as one document on one rank; only hidden states and targets matter here. */
     private static Objective.Part part(Case test, int[] targets) {
         MicroBatch batch = new MicroBatch(
-                targets, targets, targets, new int[] {0, targets.length}, targets.length, targets.length);
+                targets,
+                targets,
+                targets,
+                new int[] {0, targets.length},
+                new long[targets.length],
+                targets.length,
+                targets.length);
         return new Objective.Part(batch, batch.slice(0, 1), new double[0], test.hidden());
     }
 

@@ -49,7 +49,8 @@ final class PreferenceParityTest {
 
     private static final int LENGTH = 96;
 
-    // SUMS: the recorded loss comes from float32 sums of log-probabilities near -527, whose last bit is 6e-5: through beta = 0.1 that
+    // SUMS: the recorded loss comes from float32 sums of log-probabilities near -527, whose last bit is 6e-5: through
+    // beta = 0.1 that
     // is 1.5e-6 of a loss near 0.8. Means lie near 6.
 
     /** Loss and layout to column to the largest difference seen. */
@@ -130,6 +131,44 @@ final class PreferenceParityTest {
                 .forEach((name, value) -> assertThat(many.metrics().metrics().get(name))
                         .as(name)
                         .isCloseTo(value, within(1e-6 + 1e-5 * Math.abs(value))));
+    }
+
+    /** Ten steps of an adapter whose reference is the model without it, against PEFT and LLaMA-Factory. */
+    @ParameterizedTest(name = "{0}, P {1}")
+    @CsvSource({"tiny-llama, 2", "tiny-qwen2, 1"})
+    void givesTheCurveOfAnAdapter(String model, int p) {
+        StepConfig config =
+                new StepConfig(4, 1, 5e-4, 1, 10, "constant", Map.of(), 0, 0, 0, 0.9, 0.95, 1e-8, 1.0, 42, 42, false);
+        PreferenceConfig preference = new PreferenceConfig(Loss.SIGMOID, 0.1, 0, 0, 0.5, null, null, false);
+        RankThreads.forEachRank(p, groups -> {
+            Collectives group = groups.sequenceParallel();
+            try (TinyModel policy = TinyModel.withAdapter(model, "dpo-curve", group, true);
+                    AdamW optimizer = new AdamW(policy.parameters(), config)) {
+                Reference reference = new ReferenceModel(policy.model().withoutAdapters(), group);
+                Preference objective = new Preference(preference, policy.model().head(), Optional.of(reference), group);
+                SequenceStep sequence = new SequenceStep(policy.model(), objective, group);
+                TrainStep step = new TrainStep(sequence, policy.parameters(), optimizer, groups.world(), 1.0);
+                for (int s = 0; s < 10; s++) {
+                    StepMetrics metrics = step.run(
+                            batches(pairs(policy, "dpo-curve", s), new RankMesh(p, p), 0, 1), config.learningRate());
+
+                    JsonNode expected = policy.json("dpo-curve").get("steps").get(s);
+                    assertThat(metrics.loss()).isCloseTo(expected.get("loss").asDouble(), within(2e-5));
+                    double norm = expected.get("grad_norm").asDouble();
+                    assertThat(metrics.gradNorm()).isCloseTo(norm, within(5e-5 * norm));
+                    double margin =
+                            expected.get("metrics").get("rewards/margins").asDouble();
+                    assertThat(metrics.metrics().get("rewards/margins")).isCloseTo(margin, within(3e-5));
+                }
+                for (Parameter parameter : policy.parameters().trained()) {
+                    float[] end =
+                            policy.floats("dpo-curve/final_adapter", "adapter_model.safetensors", parameter.name());
+                    assertThat(relative(TinyModel.floats(parameter.value()), end))
+                            .as(parameter.name())
+                            .isLessThan(1e-3);
+                }
+            }
+        });
     }
 
     @ParameterizedTest
@@ -281,17 +320,22 @@ final class PreferenceParityTest {
 
     /** One row a pair. */
     private static List<PackedRow> pairs(TinyModel tiny) {
+        return pairs(tiny, "dpo", 0);
+    }
+
+    /** The four pairs of one step of a case. */
+    private static List<PackedRow> pairs(TinyModel tiny, String caseName, int step) {
         List<PackedRow> pairs = new ArrayList<>();
-        for (int pair = 0; pair < 4; pair++) {
+        for (int pair = 4 * step; pair < 4 * step + 4; pair++) {
             int[] ids = new int[2 * LENGTH];
             int[] labels = new int[2 * LENGTH];
             int[] lengths = new int[2];
             int at = 0;
             for (String side : List.of("chosen", "rejected")) {
-                int length = Arrays.stream(part(tiny, side + "_attention_mask", pair))
+                int length = Arrays.stream(part(tiny, caseName, side + "_attention_mask", pair))
                         .sum();
-                System.arraycopy(part(tiny, side + "_ids", pair), 0, ids, at, length);
-                System.arraycopy(part(tiny, side + "_labels", pair), 0, labels, at, length);
+                System.arraycopy(part(tiny, caseName, side + "_ids", pair), 0, ids, at, length);
+                System.arraycopy(part(tiny, caseName, side + "_labels", pair), 0, labels, at, length);
                 lengths[side.equals("chosen") ? 0 : 1] = length;
                 at += length;
             }
@@ -300,8 +344,8 @@ final class PreferenceParityTest {
         return pairs;
     }
 
-    private static int[] part(TinyModel tiny, String tensor, int pair) {
-        int[] all = tiny.ints("dpo", "inputs.safetensors", tensor);
+    private static int[] part(TinyModel tiny, String caseName, String tensor, int pair) {
+        int[] all = tiny.ints(caseName, "inputs.safetensors", tensor);
         return Arrays.copyOfRange(all, pair * LENGTH, (pair + 1) * LENGTH);
     }
 
