@@ -14,6 +14,7 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
 import org.apache.hadoop.conf.Configuration;
+import org.jspecify.annotations.Nullable;
 import ulysses.runtime.data.DataException;
 
 /** One native tokenizer, shared by all threads of a JVM for as long as the JVM lives. */
@@ -34,11 +35,14 @@ final class LoadedTokenizer {
     private final HuggingFaceTokenizer tokenizer;
     private final Map<String, Integer> vocabulary;
     private final Set<String> special;
+    private final @Nullable WordIds words;
 
-    private LoadedTokenizer(HuggingFaceTokenizer tokenizer, Map<String, Integer> vocabulary, Set<String> special) {
+    private LoadedTokenizer(
+            HuggingFaceTokenizer tokenizer, Map<String, Integer> vocabulary, Set<String> special, boolean wordByWord) {
         this.tokenizer = tokenizer;
         this.vocabulary = vocabulary;
         this.special = special;
+        this.words = wordByWord ? new WordIds(this::encodeAtOnce) : null;
     }
 
     static LoadedTokenizer get(Key key, String folder, Configuration hadoop) {
@@ -64,7 +68,7 @@ final class LoadedTokenizer {
             }
             bytes = TokenizerFiles.text(json).getBytes(StandardCharsets.UTF_8);
         }
-        return new LoadedTokenizer(open(bytes, folder), vocabulary, special);
+        return new LoadedTokenizer(open(bytes, folder), vocabulary, special, WordIds.areEnoughFor(json));
     }
 
     /** The library's defaults cut at 512 tokens and pad batches: both are switched off. */
@@ -91,8 +95,12 @@ final class LoadedTokenizer {
         return special;
     }
 
-    /** Asks the library for ids only: its own {@code encode} also fetches tokens, offsets and masks, for most of the time. */
     int[] encode(String text) {
+        return words == null ? encodeAtOnce(text) : words.encode(text);
+    }
+
+    /** Asks the library for ids only: its own {@code encode} also fetches tokens, offsets and masks. */
+    int[] encodeAtOnce(String text) {
         long encoding = TokenizersLibrary.LIB.encode(tokenizer.getHandle(), text, false);
         try {
             return ints(TokenizersLibrary.LIB.getTokenIds(encoding));

@@ -151,6 +151,11 @@ public final class Tokenizer implements Serializable {
         return all;
     }
 
+    /** Token ids of a text by the library alone; what {@link #encode} has to equal. */
+    int[] encodeAtOnce(String text) {
+        return text.isEmpty() ? new int[0] : loaded().encodeAtOnce(text);
+    }
+
     /** Token ids of a text. */
     public int[] encode(String text) {
         return text.isEmpty() ? new int[0] : loaded().encode(text);

@@ -13,6 +13,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Random;
 import org.apache.hadoop.conf.Configuration;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -63,6 +64,61 @@ class TokenizerTest {
             values[i] = array.get(i).intValue();
         }
         return values;
+    }
+
+    /** Words, punctuation, digits, white space, letters that compose and marks, in random order. */
+    @ParameterizedTest
+    @ValueSource(strings = {"small-bpe-qwen", "small-bpe-llama3", "qwen3"})
+    void wordByWordGivesTheIdsOfTheWholeText(String name) {
+        Tokenizer tokenizer = ReferenceFiles.tokenizer(name);
+        String[] parts = {
+            " ",
+            " ",
+            " a",
+            " The",
+            "word",
+            "'s",
+            "'S",
+            "'re",
+            ",",
+            ".",
+            "!\n",
+            "\n",
+            "\r\n",
+            "\t",
+            "  ",
+            "1",
+            "2024",
+            "e\u0301",
+            "\u0301",
+            "\u00e9",
+            "\u4e2d\u6587",
+            "\ud83d\ude00",
+            "<|im_end|>",
+            "<think>",
+            "_",
+            "(",
+            "\u00a0",
+            "\u0085",
+            "I",
+            "\u017f",
+            "\u200b",
+            "\u001c",
+            "-",
+            "/",
+            "'"
+        };
+        Random random = new Random(7);
+
+        for (int i = 0; i < 3000; i++) {
+            StringBuilder text = new StringBuilder();
+            for (int part = random.nextInt(1, 30); part > 0; part--) {
+                text.append(parts[random.nextInt(parts.length)]);
+            }
+            assertThat(tokenizer.encode(text.toString()))
+                    .as("%s", text)
+                    .isEqualTo(tokenizer.encodeAtOnce(text.toString()));
+        }
     }
 
     @Test
