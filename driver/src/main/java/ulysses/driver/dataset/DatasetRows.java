@@ -34,11 +34,11 @@ public final class DatasetRows {
      * @param names datasets, in the order of the mix
      * @param data max_samples, mix_strategy, interleave_probs, workers
      * @param seeds for num_samples and for mixing with probabilities
-     * @return every row of the mix, unusable ones too; in no particular order, {@link SourceRow#rowNumber()} is the order
+     * @return every row of the mix, unusable ones too
      * @throws DataException for a missing file or column, before any row is mapped; a damaged row ends the job that reads it with a
      *     DataException in the chain of causes, see {@link #dataException}
      */
-    public static JavaRDD<SourceRow> read(
+    public static Mixed read(
             JavaSparkContext spark,
             DatasetRegistry registry,
             List<String> names,
@@ -64,7 +64,8 @@ public final class DatasetRows {
             for (int i = 0; i < datasets.size(); i++) {
                 all = all.union(datasets.get(i).sourceRows(mix.get(i), partitions(spark, data)));
             }
-            return all;
+            return new Mixed(
+                    all, mix.stream().mapToLong(DatasetMix.Draws::count).sum());
         } catch (RuntimeException failure) {
             throw dataException(failure).map(RuntimeException.class::cast).orElse(failure);
         }
@@ -83,6 +84,14 @@ public final class DatasetRows {
             return new Seeds(seed, new NumpyRandomState(seed));
         }
     }
+
+    /**
+     * Rows of a mix.
+     *
+     * @param rows in no particular order; {@link SourceRow#rowNumber()} is the order
+     * @param count how many, known without reading them
+     */
+    public record Mixed(JavaRDD<SourceRow> rows, long count) {}
 
     private static int partitions(JavaSparkContext spark, TrainingConfig.Data data) {
         return data.workers() > 0 ? data.workers() : spark.defaultParallelism();

@@ -152,9 +152,9 @@ public final class PrepareDataset {
 
     private RowSet rows(DatasetRegistry registry, List<String> names, String target, DatasetRows.Seeds seeds)
             throws IOException {
-        JavaRDD<SourceRow> rows = DatasetRows.read(spark, registry, names, config.data(), seeds);
+        DatasetRows.Mixed mixed = DatasetRows.read(spark, registry, names, config.data(), seeds);
         long bytes = InputFiles.of(names, registry, hadoop).bytes();
-        return new RowSet(rows, rows.count(), bytes, Membership.all(), target);
+        return new RowSet(mixed.rows(), mixed.count(), bytes, Membership.all(), target);
     }
 
     /** LLaMA-Factory's packing leaves one place of a row to padding, so conversations are cut one token earlier. */

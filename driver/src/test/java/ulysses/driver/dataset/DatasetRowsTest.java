@@ -70,9 +70,12 @@ class DatasetRowsTest {
                 .collect(Collectors.joining(",", "{", "}"));
         Files.writeString(folder.resolve("dataset_info.json"), info);
         DatasetRegistry registry = DatasetRegistry.open(folder.toString(), spark.hadoopConfiguration());
-        return DatasetRows.read(spark, registry, data.dataset(), data, DatasetRows.Seeds.of(42)).collect().stream()
+        DatasetRows.Mixed mixed = DatasetRows.read(spark, registry, data.dataset(), data, DatasetRows.Seeds.of(42));
+        List<SourceRow> rows = mixed.rows().collect().stream()
                 .sorted(Comparator.comparingLong(SourceRow::rowNumber))
                 .toList();
+        assertThat(rows).hasSize((int) mixed.count());
+        return rows;
     }
 
     private List<SourceRow> rows(String entry) throws IOException {
