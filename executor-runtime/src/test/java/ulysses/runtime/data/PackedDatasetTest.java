@@ -146,6 +146,18 @@ class PackedDatasetTest {
     }
 
     @Test
+    void textsAreNoPairs() throws IOException {
+        try (PackedDataset dataset = PackedDataset.open(folder.toString(), scratch, LOCAL)) {
+            dataset.require(PackedDataset.Content.TEXTS);
+
+            assertThatThrownBy(() -> dataset.require(PackedDataset.Content.PAIRS))
+                    .isInstanceOf(DataException.class)
+                    .hasMessage(
+                            "the prepared rows hold texts, but stage dpo needs pairs of answers; prepare a ranking data set again, or use stage: sft");
+        }
+    }
+
+    @Test
     void tellsWrongKindAndTooNewManifestsApart() throws IOException {
         Path manifest = folder.resolve("MANIFEST.json");
         String text = Files.readString(manifest);

@@ -234,6 +234,37 @@ final class TrainerLogTest {
     }
 
     @Test
+    void metricsAreMeansOverThePairsSinceTheLastLog() throws IOException {
+        TrainerLog log = TrainerLog.begin(output, run(2), clock);
+
+        log.step(preference(1, 3, 4, 0.5));
+        String saved = log.save();
+        TrainerLog resumed = TrainerLog.resume(output, run(2), clock, saved);
+        Map<String, Double> logged = resumed.step(preference(2, 5, 1, 1.0));
+        resumed.step(preference(3, 3, 4, 0.25));
+        Map<String, Double> next = resumed.step(preference(4, 3, 4, 0.75));
+        resumed.evaluated(new TrainerLog.Evaluation(2, Map.of("rewards/accuracies", 0.9), 1, 8, 4));
+        resumed.save();
+
+        assertThat(logged).containsEntry("loss", 4.0).containsEntry("rewards/accuracies", 0.6); // (4 x 0.5 + 1) / 5
+        assertThat(next).containsEntry("rewards/accuracies", 0.5);
+        List<String> lines = output.readText(TrainerLog.LOG).lines().toList();
+        assertThat(lines.get(0)).contains("\"loss\": 4.0, \"accuracy\": 0.6, \"lr\"");
+        assertThat(lines.get(2)).contains("eval_loss").doesNotContain("accuracy");
+        assertThat(JSON.readTree(output.readText(TrainerLog.STATE))
+                        .get("log_history")
+                        .get(2)
+                        .get("eval_rewards/accuracies")
+                        .asDouble())
+                .isEqualTo(0.9);
+    }
+
+    private static TrainerLog.Step preference(long step, double loss, long pairs, double accuracy) {
+        return new TrainerLog.Step(
+                step, 0.1 * step, loss, Map.of("rewards/accuracies", accuracy), pairs, 1, 1e-5, TOKENS);
+    }
+
+    @Test
     void gradientStrategiesStandBesideTheStep() throws IOException {
         TrainerLog log = TrainerLog.begin(output, run(1), clock);
         log.alongside(Map.of("grad_mean_abs", 2e-4, "fired/noise", 0.5, "fired/clip", 0.0));
