@@ -74,7 +74,7 @@ final class PlanText {
                 Locale.ROOT,
                 "batch  %d x %,d tokens a group and micro-batch (S %,d, s %,d), gradient_accumulation_steps %d",
                 shape.batch().rows(),
-                shape.rowTokens(),
+                shape.rowTokens() * shape.comparison().answers(),
                 shape.sequence(),
                 shape.part(),
                 shape.batch().accumulation()));

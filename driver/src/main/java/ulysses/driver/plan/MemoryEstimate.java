@@ -79,12 +79,12 @@ public record MemoryEstimate(List<Line> lines) {
             String type = shape.isBfloat16() ? "bfloat16" : "float32";
             lines.add(new Line(Moment.RUN, "frozen weights", shape.elementBytes() * frozen, type));
         }
-        if (shape.askedOnly() > 0) {
+        if (shape.comparison().askedOnly() > 0) {
             String type = shape.isBfloat16() ? "bfloat16" : "float32";
             lines.add(new Line(
                     Moment.RUN,
                     "reference model",
-                    shape.elementBytes() * shape.askedOnly(),
+                    shape.elementBytes() * shape.comparison().askedOnly(),
                     type + "; precompute_ref_logps: true needs none while training"));
         }
         if (shape.isBfloat16()) {

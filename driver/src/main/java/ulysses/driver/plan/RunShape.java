@@ -14,11 +14,10 @@ import ulysses.runtime.weights.TunedModel;
  * @param compute what it computes with
  * @param checkpointing whether backward runs the local parts of a layer again
  * @param device where ranks compute
- * @param rowTokens tokens of a row: {@code cutoff_len}
+ * @param rowTokens tokens of a text, or of an answer: {@code cutoff_len}
  * @param batch rows and micro-batches
  * @param mesh groups and ranks
- * @param askedOnly numbers of a second model that is held and never trained: the reference of preference training, taken to be as
- *     large as the first
+ * @param comparison what preference training adds
  */
 public record RunShape(
         TunedModel tuned,
@@ -28,7 +27,7 @@ public record RunShape(
         int rowTokens,
         Batch batch,
         Mesh mesh,
-        long askedOnly) {
+        Comparison comparison) {
 
     /**
      * What an optimizer step takes.
@@ -51,6 +50,28 @@ public record RunShape(
         }
     }
 
+    /**
+     * What preference training adds.
+     *
+     * @param answers texts of {@code rowTokens} in a row: 2 in a pair, else 1
+     * @param askedOnly numbers of a second model that is held and never trained, the reference; taken to be as large as the first
+     */
+    public record Comparison(int answers, long askedOnly) {
+        /** Of a run that compares nothing. */
+        public static final Comparison NONE = new Comparison(1, 0);
+
+        private static Comparison of(TrainingConfig config, TunedModel model) {
+            PreferenceConfig preference = config.preference();
+            if (preference == null) {
+                return NONE;
+            }
+            boolean holdsOne = preference.loss().comparesWithReference()
+                    && !preference.precomputed()
+                    && (preference.refModel() != null || model.adapter().isEmpty());
+            return new Comparison(2, holdsOne ? model.spec().parameterCount() : 0);
+        }
+    }
+
     public RunShape {
         if (mesh.group() > tuned.spec().heads()) {
             throw new IllegalArgumentException("sequence_parallel_size %d is more than num_attention_heads %d"
@@ -67,7 +88,7 @@ public record RunShape(
             int rowTokens,
             Batch batch,
             Mesh mesh) {
-        this(TunedModel.full(model), compute, checkpointing, device, rowTokens, batch, mesh, 0);
+        this(TunedModel.full(model), compute, checkpointing, device, rowTokens, batch, mesh, Comparison.NONE);
     }
 
     /** The shape of the model. */
@@ -88,35 +109,26 @@ public record RunShape(
                 config.model().computeType(),
                 config.model().gradientCheckpointing(),
                 config.parallel().device(),
-                config.rowTokens(),
+                config.data().cutoffLength(),
                 new Batch(config.step().rowsPerRank(), config.step().accumulation()),
                 new Mesh(Math.max(1, config.parallel().ranks() / group), group),
-                askedOnly(config, model));
-    }
-
-    private static long askedOnly(TrainingConfig config, TunedModel model) {
-        PreferenceConfig preference = config.preference();
-        boolean holdsOne = preference != null
-                && preference.loss().comparesWithReference()
-                && !preference.precomputed()
-                && (preference.refModel() != null || model.adapter().isEmpty());
-        return holdsOne ? model.spec().parameterCount() : 0;
+                Comparison.of(config, model));
     }
 
     /** The same run on another device. */
     public RunShape on(Device other) {
-        return new RunShape(tuned, compute, checkpointing, other, rowTokens, batch, mesh, askedOnly);
+        return new RunShape(tuned, compute, checkpointing, other, rowTokens, batch, mesh, comparison);
     }
 
     /** The same run with other rows. */
     public RunShape withRowTokens(int tokens) {
-        return new RunShape(tuned, compute, checkpointing, device, tokens, batch, mesh, askedOnly);
+        return new RunShape(tuned, compute, checkpointing, device, tokens, batch, mesh, comparison);
     }
 
     /** The same run with as many groups of {@code group} ranks. */
     public RunShape withGroup(int group) {
         return new RunShape(
-                tuned, compute, checkpointing, device, rowTokens, batch, new Mesh(mesh.groups(), group), askedOnly);
+                tuned, compute, checkpointing, device, rowTokens, batch, new Mesh(mesh.groups(), group), comparison);
     }
 
     /** The same run with another number of rows in a micro-batch. */
@@ -129,22 +141,22 @@ public record RunShape(
                 rowTokens,
                 new Batch(rows, batch.accumulation()),
                 mesh,
-                askedOnly);
+                comparison);
     }
 
     /** The same run with activation checkpointing. */
     public RunShape withCheckpointing() {
-        return new RunShape(tuned, compute, true, device, rowTokens, batch, mesh, askedOnly);
+        return new RunShape(tuned, compute, true, device, rowTokens, batch, mesh, comparison);
     }
 
     /** The same run in bfloat16. */
     public RunShape inBfloat16() {
-        return new RunShape(tuned, ComputeType.BFLOAT16, checkpointing, device, rowTokens, batch, mesh, askedOnly);
+        return new RunShape(tuned, ComputeType.BFLOAT16, checkpointing, device, rowTokens, batch, mesh, comparison);
     }
 
     /** Tokens of a micro-batch of a group, S: all its rows, padded to a multiple of P. */
     public long sequence() {
-        long tokens = (long) rowTokens * batch.rows();
+        long tokens = (long) rowTokens * comparison.answers() * batch.rows();
         return (tokens + mesh.group() - 1) / mesh.group() * mesh.group();
     }
 

@@ -85,8 +85,15 @@ class MemoryEstimateTest {
                 Optional.of(lora),
                 Optional.empty(),
                 List.of());
-        RunShape shape =
-                new RunShape(tuned, ComputeType.BFLOAT16, true, Device.CPU, 64, plain.batch(), plain.mesh(), 0);
+        RunShape shape = new RunShape(
+                tuned,
+                ComputeType.BFLOAT16,
+                true,
+                Device.CPU,
+                64,
+                plain.batch(),
+                plain.mesh(),
+                RunShape.Comparison.NONE);
 
         MemoryEstimate estimate = MemoryEstimate.of(shape, SmallRun.device("d", 1e9));
 
@@ -159,7 +166,14 @@ class MemoryEstimateTest {
     void aReferenceModelIsHeldBesideInTheComputeType() {
         RunShape plain = SmallRun.shape(1);
         RunShape compared = new RunShape(
-                plain.tuned(), plain.compute(), true, Device.CPU, 64, plain.batch(), plain.mesh(), SmallRun.PARAMETERS);
+                plain.tuned(),
+                plain.compute(),
+                true,
+                Device.CPU,
+                64,
+                plain.batch(),
+                plain.mesh(),
+                new RunShape.Comparison(1, SmallRun.PARAMETERS));
         HardwareProfile device = SmallRun.device("cpu", 1e9);
 
         assertThat(MemoryEstimate.of(compared, device).peak()

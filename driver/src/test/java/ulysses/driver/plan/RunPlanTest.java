@@ -1,6 +1,7 @@
 package ulysses.driver.plan;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
 import org.junit.jupiter.api.Test;
 import ulysses.driver.plan.RunShape.Batch;
@@ -99,5 +100,22 @@ class RunPlanTest {
     /** On a device where {@code usable} bytes are counted on. */
     private static RunPlan on(RunShape shape, long usable) {
         return RunPlan.of(shape, SmallRun.device("cpu", (usable + 1) / 0.95));
+    }
+
+    @Test
+    void aPairHoldsTwoAnswersOfCutoffLen() {
+        RunShape pairs = new RunShape(
+                SHAPE.tuned(),
+                SHAPE.compute(),
+                SHAPE.checkpointing(),
+                SHAPE.device(),
+                2048,
+                SHAPE.batch(),
+                SHAPE.mesh(),
+                new RunShape.Comparison(2, 0));
+
+        assertThat(peak(pairs)).isEqualTo(peak(SHAPE.withRowTokens(4096)));
+        assertThat(on(pairs, peak(pairs) * 7 / 10).longestRow().orElseThrow())
+                .isCloseTo(on(SHAPE, peak(pairs) * 7 / 10).longestRow().orElseThrow() / 2, within(64));
     }
 }
