@@ -13,6 +13,7 @@ import ulysses.runtime.weights.DataType;
 import ulysses.runtime.weights.SafetensorsFile;
 import ulysses.runtime.weights.StorageException;
 import ulysses.runtime.weights.TensorData;
+import ulysses.runtime.weights.WeightFile;
 import ulysses.runtime.weights.WrittenFile;
 
 /**
@@ -24,7 +25,7 @@ public final class CheckpointReader implements AutoCloseable {
     private final List<SafetensorsFile> files = new ArrayList<>();
     private final Map<String, TreeMap<String, List<Piece>>> pieces = new HashMap<>();
 
-    private record Piece(SafetensorsFile file, SafetensorsFile.TensorInfo tensor, long first) {
+    private record Piece(SafetensorsFile file, WeightFile.TensorInfo tensor, long first) {
         long end() {
             return first + tensor.elements();
         }
@@ -53,7 +54,7 @@ public final class CheckpointReader implements AutoCloseable {
 
     private void add(SafetensorsFile file) {
         files.add(file);
-        for (SafetensorsFile.TensorInfo tensor : file.tensors().values()) {
+        for (WeightFile.TensorInfo tensor : file.tensors().values()) {
             StateTensor name = StateTensor.parse(tensor.name());
             pieces.computeIfAbsent(name.state(), state -> new TreeMap<>())
                     .computeIfAbsent(name.parameter(), parameter -> new ArrayList<>())

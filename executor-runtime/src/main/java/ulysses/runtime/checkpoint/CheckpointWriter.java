@@ -17,6 +17,7 @@ import ulysses.runtime.weights.ModelSpec;
 import ulysses.runtime.weights.SafetensorsFile;
 import ulysses.runtime.weights.StorageException;
 import ulysses.runtime.weights.TensorData;
+import ulysses.runtime.weights.WeightFile;
 import ulysses.runtime.weights.WeightIndex;
 import ulysses.runtime.weights.WrittenFile;
 
@@ -150,7 +151,7 @@ public final class CheckpointWriter {
         DataType type = DataType.F32;
         for (WrittenFile file : files) {
             try (SafetensorsFile tensors = SafetensorsFile.open(folder, file.name())) {
-                for (SafetensorsFile.TensorInfo tensor : tensors.tensors().values()) {
+                for (WeightFile.TensorInfo tensor : tensors.tensors().values()) {
                     if (!StateTensor.parse(tensor.name()).state().equals(StateTensor.MODEL)) {
                         continue;
                     }

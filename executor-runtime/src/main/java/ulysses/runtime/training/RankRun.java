@@ -38,8 +38,8 @@ import ulysses.runtime.weights.AdapterDirectory;
 import ulysses.runtime.weights.DataType;
 import ulysses.runtime.weights.Folder;
 import ulysses.runtime.weights.ModelDirectory;
-import ulysses.runtime.weights.SafetensorsFile;
 import ulysses.runtime.weights.TunedModel;
+import ulysses.runtime.weights.WeightFile;
 import ulysses.runtime.weights.WeightIndex;
 
 /** One rank's life, top to bottom: data, model, groups, loop, export. Everything it opens it closes, in reverse. */
@@ -170,7 +170,7 @@ final class RankRun {
         }
         if (tuned.start().isPresent()) {
             AdapterDirectory start = tuned.start().get();
-            try (SafetensorsFile file = start.weights(tuned.spec())) {
+            try (WeightFile file = start.weights(tuned.spec())) {
                 weights.loadAdapter(start.spec(), file);
             }
         } else {

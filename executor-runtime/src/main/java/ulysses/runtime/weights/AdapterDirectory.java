@@ -11,13 +11,18 @@ import java.util.Map;
 import java.util.TreeMap;
 import org.apache.hadoop.conf.Configuration;
 
-/** A folder that PEFT wrote or can load: {@code adapter_config.json} and {@code adapter_model.safetensors}. */
+/** A folder that PEFT wrote or can load: {@code adapter_config.json} and {@code adapter_model.safetensors} or {@code .bin}. */
 public final class AdapterDirectory {
     /** The file that describes the adapter. */
     public static final String CONFIG = "adapter_config.json";
 
     /** The file that holds its tensors. */
     public static final String WEIGHTS = "adapter_model.safetensors";
+
+    private static final String TORCH_WEIGHTS = "adapter_model.bin";
+
+    /** The files that may hold its tensors; the first that is there does. */
+    public static final List<String> WEIGHT_FILES = List.of(WEIGHTS, TORCH_WEIGHTS);
 
     /** Ours, where the model was changed before the adapter was trained: the adapters that were merged into it, in order. */
     public static final String MERGED = "merged_adapters.json";
@@ -81,16 +86,16 @@ public final class AdapterDirectory {
                     "%s holds no %s; point adapter_name_or_path at the folder of a PEFT adapter, such as the output_dir of a LoRA run"
                             .formatted(folder.path(), CONFIG));
         }
-        if (!folder.has(WEIGHTS)) {
-            throw new WeightsException("%s holds no %s; %s"
-                    .formatted(
-                            folder.path(),
-                            WEIGHTS,
-                            folder.has("adapter_model.bin")
-                                    ? "pickled adapters are not read: save it as safetensors (PEFT: save_pretrained)"
-                                    : "copy it there"));
+        if (!hasWeights(folder)) {
+            throw new WeightsException(
+                    "%s holds no %s and no %s; copy it there".formatted(folder.path(), WEIGHTS, TORCH_WEIGHTS));
         }
         return parsed(folder, folder.readText(CONFIG));
+    }
+
+    /** Whether {@code folder} holds the tensors of an adapter. */
+    public static boolean hasWeights(Folder folder) {
+        return WEIGHT_FILES.stream().anyMatch(folder::has);
     }
 
     private static AdapterDirectory parsed(Folder folder, String json) {
@@ -182,8 +187,8 @@ public final class AdapterDirectory {
     }
 
     /** Opens its tensors, checked to be those of an adapter of {@code model}; the caller closes the file. */
-    public SafetensorsFile weights(ModelSpec model) {
-        SafetensorsFile file = SafetensorsFile.open(folder, WEIGHTS);
+    public WeightFile weights(ModelSpec model) {
+        WeightFile file = WeightFile.open(folder, folder.has(WEIGHTS) ? WEIGHTS : TORCH_WEIGHTS);
         try {
             check(file, model);
             return file;
@@ -193,11 +198,11 @@ public final class AdapterDirectory {
         }
     }
 
-    private void check(SafetensorsFile file, ModelSpec model) {
+    private void check(WeightFile file, ModelSpec model) {
         List<String> wrong = new ArrayList<>();
-        Map<String, SafetensorsFile.TensorInfo> unexpected = new TreeMap<>(file.tensors());
+        Map<String, WeightFile.TensorInfo> unexpected = new TreeMap<>(file.tensors());
         for (ParameterSpec parameter : spec.parameters(model)) {
-            SafetensorsFile.TensorInfo info = unexpected.remove(parameter.name());
+            WeightFile.TensorInfo info = unexpected.remove(parameter.name());
             if (info == null) {
                 wrong.add(parameter.name() + " is missing");
             } else if (!WeightIndex.fits(info, parameter)) {

@@ -24,7 +24,7 @@ import java.util.Map;
  * @param dataStart where the tensors start in the file
  * @param tensors by name, in the order of the file
  */
-record SafetensorsHeader(long dataStart, Map<String, SafetensorsFile.TensorInfo> tensors) {
+record SafetensorsHeader(long dataStart, Map<String, WeightFile.TensorInfo> tensors) {
     /** The limit of the format's own library. */
     private static final long MAX_BYTES = 100_000_000;
 
@@ -51,7 +51,7 @@ record SafetensorsHeader(long dataStart, Map<String, SafetensorsFile.TensorInfo>
                     file, "its header length is %s, outside of 2..%d".formatted(Long.toUnsignedString(length), limit));
         }
         JsonNode root = parse(file, bytes(file, 8, (int) length));
-        Map<String, SafetensorsFile.TensorInfo> tensors = new LinkedHashMap<>();
+        Map<String, WeightFile.TensorInfo> tensors = new LinkedHashMap<>();
         root.properties().forEach(entry -> {
             if (!entry.getKey().equals(METADATA)) {
                 tensors.put(entry.getKey(), tensor(file, entry.getKey(), entry.getValue()));
@@ -81,7 +81,7 @@ record SafetensorsHeader(long dataStart, Map<String, SafetensorsFile.TensorInfo>
         }
     }
 
-    private static SafetensorsFile.TensorInfo tensor(RangedFile file, String name, JsonNode entry) {
+    private static WeightFile.TensorInfo tensor(RangedFile file, String name, JsonNode entry) {
         String typeName = entry.path("dtype").asText("missing");
         DataType type = DataType.ofName(typeName)
                 .orElseThrow(() -> new WeightsException(
@@ -111,7 +111,7 @@ record SafetensorsHeader(long dataStart, Map<String, SafetensorsFile.TensorInfo>
                                     Arrays.toString(offsets),
                                     offsets[1] - offsets[0]));
         }
-        return new SafetensorsFile.TensorInfo(name, type, shape, offsets[0]);
+        return new WeightFile.TensorInfo(name, type, shape, offsets[0]);
     }
 
     private static long[] numbers(RangedFile file, String tensor, JsonNode array, String key) {
@@ -132,12 +132,12 @@ record SafetensorsHeader(long dataStart, Map<String, SafetensorsFile.TensorInfo>
     }
 
     /** INVARIANT: sorted by offset, each tensor starts where the one before ends, and the last ends with the file. */
-    private static void checkLayout(RangedFile file, Collection<SafetensorsFile.TensorInfo> tensors, long dataLength) {
-        List<SafetensorsFile.TensorInfo> sorted = new ArrayList<>(tensors);
-        sorted.sort(Comparator.comparingLong(SafetensorsFile.TensorInfo::offset)
-                .thenComparingLong(SafetensorsFile.TensorInfo::byteLength));
+    private static void checkLayout(RangedFile file, Collection<WeightFile.TensorInfo> tensors, long dataLength) {
+        List<WeightFile.TensorInfo> sorted = new ArrayList<>(tensors);
+        sorted.sort(Comparator.comparingLong(WeightFile.TensorInfo::offset)
+                .thenComparingLong(WeightFile.TensorInfo::byteLength));
         long end = 0;
-        for (SafetensorsFile.TensorInfo tensor : sorted) {
+        for (WeightFile.TensorInfo tensor : sorted) {
             if (tensor.offset() != end) {
                 throw damaged(
                         file,

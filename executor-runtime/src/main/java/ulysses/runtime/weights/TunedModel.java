@@ -194,19 +194,19 @@ public record TunedModel(
      * @param type what the weights are rounded to after each merge
      */
     public void read(FloatWeights files, ModelSpec stored, DataType type, Consumer<FloatWeights> reader) {
-        List<SafetensorsFile> opened = new ArrayList<>();
+        List<WeightFile> opened = new ArrayList<>();
         try {
             FloatWeights weights = files;
             ModelSpec shape = stored;
             for (AdapterDirectory adapter : merged) {
-                SafetensorsFile file = adapter.weights(shape);
+                WeightFile file = adapter.weights(shape);
                 opened.add(file);
                 weights = new MergedWeights(weights, shape, adapter.spec(), file, type);
                 shape = MergedWeights.shape(shape, adapter.spec());
             }
             reader.accept(weights);
         } finally {
-            opened.forEach(SafetensorsFile::close);
+            opened.forEach(WeightFile::close);
         }
     }
 }

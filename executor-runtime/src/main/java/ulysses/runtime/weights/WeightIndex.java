@@ -11,10 +11,15 @@ import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.function.Predicate;
 
-/** The weights of a model folder, in one safetensors file or in several with an index: tensor name to file and range. */
+/**
+ * The weights of a model folder, in one file or in several with an index: tensor name to file and range. Safetensors are taken where they
+ * are, else what torch.save wrote.
+ */
 public final class WeightIndex implements FloatWeights, AutoCloseable {
     /** The file of a model that is not split. */
     public static final String SINGLE_FILE = "model.safetensors";
@@ -22,11 +27,13 @@ public final class WeightIndex implements FloatWeights, AutoCloseable {
     /** The index of a model that is split. */
     public static final String INDEX_FILE = "model.safetensors.index.json";
 
+    private static final String TORCH_FILE = "pytorch_model.bin";
+    private static final String TORCH_INDEX_FILE = TORCH_FILE + ".index.json";
     private static final int NAMES_IN_MESSAGE = 8; // enough to see the pattern, few enough to read
 
     private final Folder folder;
-    private final Map<String, SafetensorsFile> fileOfTensor = new TreeMap<>();
-    private final List<SafetensorsFile> files = new ArrayList<>();
+    private final Map<String, WeightFile> fileOfTensor = new TreeMap<>();
+    private final List<WeightFile> files = new ArrayList<>();
 
     private WeightIndex(Folder folder) {
         this.folder = folder;
@@ -36,13 +43,12 @@ public final class WeightIndex implements FloatWeights, AutoCloseable {
     public static WeightIndex open(Folder folder) {
         WeightIndex index = new WeightIndex(folder);
         try {
-            if (folder.has(SINGLE_FILE)) {
-                SafetensorsFile file = index.openFile(SINGLE_FILE);
-                file.names().forEach(name -> index.fileOfTensor.put(name, file));
-            } else if (folder.has(INDEX_FILE)) {
-                index.openIndexed(weightMap(folder));
+            String first = firstOf(folder::has).orElseThrow(() -> new WeightsException(nothingToOpen(folder)));
+            if (first.equals(SINGLE_FILE) || first.equals(TORCH_FILE)) {
+                WeightFile file = index.openFile(first);
+                file.tensors().keySet().forEach(name -> index.fileOfTensor.put(name, file));
             } else {
-                throw new WeightsException(nothingToOpen(folder));
+                index.openIndexed(first);
             }
             return index;
         } catch (RuntimeException e) {
@@ -51,22 +57,32 @@ public final class WeightIndex implements FloatWeights, AutoCloseable {
         }
     }
 
-    private static String nothingToOpen(Folder folder) {
-        for (String pickle : List.of("pytorch_model.bin", "pytorch_model.bin.index.json")) {
-            if (folder.has(pickle)) {
-                return "%s: pickled weights are not read; save the model as safetensors (transformers: save_pretrained) and point model_name_or_path there"
-                        .formatted(folder.path(pickle));
-            }
-        }
-        return "%s holds no %s and no %s; copy the weights there, or set train_from_scratch: true for random ones"
-                .formatted(folder.path(), SINGLE_FILE, INDEX_FILE);
+    /** Which file a model is opened by, of those that {@code isThere}: one with all weights, or the index of several. */
+    public static Optional<String> firstOf(Predicate<String> isThere) {
+        return List.of(SINGLE_FILE, INDEX_FILE, TORCH_FILE, TORCH_INDEX_FILE).stream()
+                .filter(isThere)
+                .findFirst();
     }
 
-    private static Map<String, String> weightMap(Folder folder) {
-        String path = folder.path(INDEX_FILE);
+    /** The files that {@link #open} needs of {@code folder}, whether or not they are there; empty when it holds neither weights nor index. */
+    public static List<String> fileNames(Folder folder) {
+        Optional<String> first = firstOf(folder::has);
+        if (first.isEmpty() || !first.get().endsWith(".json")) {
+            return first.stream().toList();
+        }
+        return weightMap(folder, first.get()).values().stream().distinct().toList();
+    }
+
+    private static String nothingToOpen(Folder folder) {
+        return "%s holds no weights (%s or %s, nor %s); copy them there, or set train_from_scratch: true for random ones"
+                .formatted(folder.path(), SINGLE_FILE, INDEX_FILE, TORCH_FILE);
+    }
+
+    private static Map<String, String> weightMap(Folder folder, String indexFile) {
+        String path = folder.path(indexFile);
         JsonNode map;
         try {
-            map = new ObjectMapper().readTree(folder.readText(INDEX_FILE)).path("weight_map");
+            map = new ObjectMapper().readTree(folder.readText(indexFile)).path("weight_map");
         } catch (JsonProcessingException e) {
             throw new WeightsException(
                     "%s is not valid JSON: %s; copy or download it again".formatted(path, e.getOriginalMessage()), e);
@@ -89,29 +105,29 @@ public final class WeightIndex implements FloatWeights, AutoCloseable {
         return fileNames;
     }
 
-    private void openIndexed(Map<String, String> fileNames) {
-        Map<String, SafetensorsFile> opened = new LinkedHashMap<>();
-        fileNames.forEach((tensor, name) -> {
-            SafetensorsFile file = opened.get(name);
+    private void openIndexed(String indexFile) {
+        Map<String, WeightFile> opened = new LinkedHashMap<>();
+        weightMap(folder, indexFile).forEach((tensor, name) -> {
+            WeightFile file = opened.get(name);
             if (file == null) {
+                if (!folder.has(name)) {
+                    throw new WeightsException("%s names the file %s, which is not there; copy or download it"
+                            .formatted(folder.path(indexFile), name));
+                }
                 file = openFile(name);
                 opened.put(name, file);
             }
             if (!file.tensors().containsKey(tensor)) {
                 throw new WeightsException(
                         "%s says that %s lies in %s, but it is not there; copy or download both again"
-                                .formatted(folder.path(INDEX_FILE), tensor, name));
+                                .formatted(folder.path(indexFile), tensor, name));
             }
             fileOfTensor.put(tensor, file);
         });
     }
 
-    private SafetensorsFile openFile(String name) {
-        if (!folder.has(name)) {
-            throw new WeightsException("%s names the file %s, which is not there; copy or download it"
-                    .formatted(folder.path(INDEX_FILE), name));
-        }
-        SafetensorsFile file = SafetensorsFile.open(folder, name);
+    private WeightFile openFile(String name) {
+        WeightFile file = WeightFile.open(folder, name);
         files.add(file);
         return file;
     }
@@ -162,7 +178,7 @@ public final class WeightIndex implements FloatWeights, AutoCloseable {
                                 listed(" unexpected: ", unexpected)));
     }
 
-    static boolean fits(SafetensorsFile.TensorInfo info, ParameterSpec parameter) {
+    static boolean fits(WeightFile.TensorInfo info, ParameterSpec parameter) {
         return info.type().floating() && info.type() != DataType.F64 && Arrays.equals(info.shape(), parameter.shape());
     }
 
@@ -188,7 +204,7 @@ public final class WeightIndex implements FloatWeights, AutoCloseable {
     }
 
     /** What the tensor {@code name} is. */
-    public SafetensorsFile.TensorInfo info(String name) {
+    public WeightFile.TensorInfo info(String name) {
         return fileOf(name).info(storedName(name));
     }
 
@@ -208,8 +224,8 @@ public final class WeightIndex implements FloatWeights, AutoCloseable {
         return fileOf(name).data(storedName(name));
     }
 
-    private SafetensorsFile fileOf(String name) {
-        SafetensorsFile file = fileOfTensor.get(storedName(name));
+    private WeightFile fileOf(String name) {
+        WeightFile file = fileOfTensor.get(storedName(name));
         if (file == null) {
             throw new WeightsException("%s holds no tensor %s; check that config.json and weights belong together"
                     .formatted(folder.path(), name));
@@ -219,7 +235,7 @@ public final class WeightIndex implements FloatWeights, AutoCloseable {
 
     @Override
     public void close() {
-        files.forEach(SafetensorsFile::close);
+        files.forEach(WeightFile::close);
         files.clear();
     }
 }

@@ -37,6 +37,7 @@ import ulysses.runtime.weights.ModelSpec;
 import ulysses.runtime.weights.ParameterPlan;
 import ulysses.runtime.weights.SafetensorsFile;
 import ulysses.runtime.weights.TunedModel;
+import ulysses.runtime.weights.WeightFile;
 
 /** A reference model with its recorded cases, and one micro-batch run through it: what parity tests share. */
 public final class TinyModel implements AutoCloseable {
@@ -93,7 +94,7 @@ public final class TinyModel implements AutoCloseable {
         InitialWeights weights = new InitialWeights(spec, parameters);
         tuned.read(directory.weights(), directory.spec(), DataType.F32, weights::load);
         tuned.start().ifPresent(adapter -> {
-            try (SafetensorsFile file = adapter.weights(spec)) {
+            try (WeightFile file = adapter.weights(spec)) {
                 weights.loadAdapter(adapter.spec(), file);
             }
         });
