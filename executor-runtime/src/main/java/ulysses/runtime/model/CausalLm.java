@@ -3,6 +3,7 @@ package ulysses.runtime.model;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import org.bytedeco.pytorch.AutoGradMode;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -11,12 +12,14 @@ import ulysses.runtime.attention.HeadLayout;
 import ulysses.runtime.attention.SequenceLayout;
 import ulysses.runtime.attention.UlyssesAttention;
 import ulysses.runtime.collective.Collectives;
+import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.memory.TensorScope;
-import ulysses.runtime.segment.LocalSegment;
 import ulysses.runtime.segment.Parameter;
 import ulysses.runtime.segment.Segment;
 import ulysses.runtime.segment.SegmentChain;
+import ulysses.runtime.weights.KeptActivations;
+import ulysses.runtime.weights.KeptActivations.Strength;
 import ulysses.runtime.weights.LoraSpec;
 import ulysses.runtime.weights.ModelSpec;
 
@@ -35,6 +38,7 @@ public final class CausalLm {
     private final ModuleWeights weights;
     private final Parameter embedding;
     private final RotaryEmbedding rotary;
+    private final HeadLayout heads;
     private final List<DecoderLayer> layers = new ArrayList<>();
     private final RmsNorm finalNorm;
 
@@ -42,10 +46,10 @@ public final class CausalLm {
      * How the layers compute.
      *
      * @param device where
-     * @param checkpointing whether backward runs their local parts again instead of keeping what they made
-     * @param tileElements with checkpointing, elements of an MLP's widest tensor that exist at once
+     * @param memory what they keep of their forward for their backward; not {@link ActivationMemory.Kind#AUTO}
+     * @param tileElements elements of an MLP's widest tensor that exist at once, where they are not kept
      */
-    public record Layers(ParallelConfig.Device device, boolean checkpointing, long tileElements) {
+    public record Layers(ParallelConfig.Device device, ActivationMemory memory, long tileElements) {
 
         /** Keep the matrix products of a tile large: 16 MiB in float32 on CPU, 256 MiB in bfloat16 on CUDA; chosen, not tuned. */
         private static final long CPU_TILE = 4L << 20;
@@ -56,8 +60,18 @@ public final class CausalLm {
         private static final long ROWS = 128;
 
         /** With tiles that suit the device. */
-        public Layers(ParallelConfig.Device device, boolean checkpointing) {
-            this(device, checkpointing, device == ParallelConfig.Device.CPU ? CPU_TILE : CUDA_TILE);
+        public Layers(ParallelConfig.Device device, ActivationMemory memory) {
+            this(device, memory, device == ParallelConfig.Device.CPU ? CPU_TILE : CUDA_TILE);
+        }
+
+        private List<Strength> strengths(KeptActivations activations) {
+            return switch (memory.kind()) {
+                case NONE -> activations.all(Strength.INPUT);
+                case ATTENTION -> activations.all(Strength.ATTENTION);
+                case FULL -> activations.all(Strength.EVERYTHING);
+                case BYTES -> activations.within(memory.bytes());
+                case AUTO -> throw new IllegalArgumentException("activation_memory auto must be settled before");
+            };
         }
 
         /** Tokens of one tile of an MLP with {@code width} features inside. */
@@ -89,7 +103,7 @@ public final class CausalLm {
         this.weights = new ModuleWeights(parameters, adapter.map(Adapter::lora));
         this.embedding = weights.get(ModelSpec.EMBEDDING);
         this.rotary = new RotaryEmbedding(spec);
-        HeadLayout heads = new HeadLayout(spec.heads(), spec.kvHeads(), group.size());
+        this.heads = new HeadLayout(spec.heads(), spec.kvHeads(), group.size());
         for (int i = 0; i < spec.layers(); i++) {
             CoreAttention core = CoreAttention.on(how.device(), spec.window(i));
             UlyssesAttention attention = new UlyssesAttention(heads, core, group);
@@ -175,39 +189,43 @@ public final class CausalLm {
         RotaryEmbedding.Rotation rotation = rotary.at(positions, layout.longest(), like);
         List<Segment> frozen = new ArrayList<>();
         List<Segment> segments = new ArrayList<>();
+        List<Strength> strengths = how.strengths(activations(positions.length));
         boolean trained = embedding.isTrained();
-        for (DecoderLayer layer : layers) {
-            trained |= layer.isTrained();
-            (trained ? segments : frozen).add(layer.on(layout, rotation, dropout));
+        for (int i = 0; i < layers.size(); i++) {
+            trained |= layers.get(i).isTrained();
+            (trained ? segments : frozen).add(layers.get(i).on(layout, rotation, dropout, strengths.get(i)));
         }
         segments.add(new FinalNorm(finalNorm));
         return new SegmentChain(frozen, segments);
     }
 
-    private record FinalNorm(LocalSegment local) implements Segment {
+    /** Counted for the rank that has most heads, so that all ranks of the group choose alike. */
+    private KeptActivations activations(long tokens) {
+        int bytes = parameters.isMixed() ? Short.BYTES : Float.BYTES;
+        return new KeptActivations(spec, tokens, tokens * group.size(), heads.mostQueries(), heads.mostKvs(), bytes);
+    }
 
-        FinalNorm(RmsNorm norm) {
-            this(new LocalSegment(List.of(norm.weight()), inputs -> new Tensor[] {norm.apply(inputs[0])}));
-        }
+    private record FinalNorm(RmsNorm norm) implements Segment {
 
         @Override
         public Pass forward(Tensor x) {
-            Tensor output = TensorScope.own(local.forward(x)[0]);
-            return new NormPass(output, x, local);
+            return new NormPass(TensorScope.own(infer(x)), x, norm);
         }
 
         @Override
         public Tensor infer(Tensor x) {
-            return local.forward(x)[0];
+            try (AutoGradMode off = new AutoGradMode(false)) {
+                return norm.apply(x);
+            }
         }
     }
 
-    private record NormPass(Tensor output, Tensor x, LocalSegment local) implements Segment.Pass {
+    private record NormPass(Tensor output, Tensor x, RmsNorm norm) implements Segment.Pass {
 
         @Override
         public Tensor backward(Tensor dOutput) {
-            try (LocalSegment.Graph graph = local.record(x)) {
-                return graph.backward(dOutput)[0];
+            try (AutoGradMode off = new AutoGradMode(false)) {
+                return norm.backward(x, dOutput);
             }
         }
 

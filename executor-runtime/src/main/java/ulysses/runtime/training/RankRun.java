@@ -180,7 +180,7 @@ final class RankRun {
 
     private CausalLm policy(TunedModel tuned, Parameters parameters, ProcessGroups groups) {
         CausalLm.Layers how =
-                new CausalLm.Layers(config.parallel().device(), config.model().gradientCheckpointing());
+                new CausalLm.Layers(config.parallel().device(), config.model().activationMemory());
         return new CausalLm(
                 tuned.spec(),
                 parameters,

@@ -11,6 +11,7 @@ import org.apache.hadoop.conf.Configuration;
 import org.bytedeco.pytorch.Device;
 import org.jspecify.annotations.Nullable;
 import ulysses.runtime.collective.Collectives;
+import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.PreferenceConfig;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.data.MicroBatch;
@@ -106,7 +107,7 @@ final class RunReference implements AutoCloseable {
                 weights.load(files);
             }
         }
-        CausalLm.Layers how = new CausalLm.Layers(config.parallel().device(), true);
+        CausalLm.Layers how = new CausalLm.Layers(config.parallel().device(), ActivationMemory.NONE);
         return new ReferenceModel(new CausalLm(spec, parameters, how, group), group);
     }
 

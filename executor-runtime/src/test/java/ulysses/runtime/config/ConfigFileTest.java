@@ -48,7 +48,8 @@ class ConfigFileTest {
                 .isEqualTo(new StepConfig(
                         8, 1, 5e-5, 3, -1, "linear", Map.of(), 0, 0, 0, 0.9, 0.999, 1e-8, 1, 42, 42, true));
         assertThat(config.model())
-                .isEqualTo(new TrainingConfig.Model("model", false, ComputeType.FLOAT32, null, "auto", true));
+                .isEqualTo(new TrainingConfig.Model(
+                        "model", false, ComputeType.FLOAT32, null, "auto", ActivationMemory.ATTENTION));
         assertThat(config.data().cutoffLength()).isEqualTo(2048);
         assertThat(config.data().datasetDir()).isEqualTo(here("data"));
         assertThat(config.data().enableThinking()).isTrue();

@@ -13,6 +13,7 @@ import java.util.Random;
 import org.bytedeco.pytorch.Device;
 import org.junit.jupiter.api.Test;
 import ulysses.runtime.collective.SingleRank;
+import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.StepConfig;
 import ulysses.runtime.config.StrategyConfig;
@@ -89,8 +90,8 @@ final class StrategyAblation {
                 AdamW optimizer = new AdamW(parameters, config)) {
             new InitialWeights(SPEC, parameters).draw(seed);
             SingleRank alone = new SingleRank("one");
-            CausalLm model =
-                    new CausalLm(SPEC, parameters, new CausalLm.Layers(ParallelConfig.Device.CPU, false), alone);
+            CausalLm model = new CausalLm(
+                    SPEC, parameters, new CausalLm.Layers(ParallelConfig.Device.CPU, ActivationMemory.FULL), alone);
             SequenceStep sequence = new SequenceStep(model, new NextToken(model.head()), alone);
             TrainStep step = new TrainStep(
                     sequence, parameters, optimizer, alone, LIMIT, new GradientStrategies(strategies, seed));

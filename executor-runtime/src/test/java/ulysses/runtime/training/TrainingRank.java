@@ -6,6 +6,7 @@ import java.util.Map;
 import ulysses.runtime.collective.Collectives;
 import ulysses.runtime.collective.ProcessGroups;
 import ulysses.runtime.collective.SingleRank;
+import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.StepConfig;
 import ulysses.runtime.config.StrategyConfig;
@@ -63,7 +64,9 @@ final class TrainingRank implements AutoCloseable {
                 tuned.spec(),
                 parameters,
                 tuned.adapter().map(lora -> new CausalLm.Adapter(lora, 7)),
-                new CausalLm.Layers(ParallelConfig.Device.CPU, how.checkpointing()),
+                new CausalLm.Layers(
+                        ParallelConfig.Device.CPU,
+                        how.checkpointing() ? ActivationMemory.ATTENTION : ActivationMemory.FULL),
                 group);
         this.sequence = new SequenceStep(model, new NextToken(model.head()), group);
         this.step = new TrainStep(

@@ -22,6 +22,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import ulysses.runtime.collective.Collectives;
 import ulysses.runtime.collective.RankThreads;
 import ulysses.runtime.collective.SingleRank;
+import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.StepConfig;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
@@ -163,7 +164,7 @@ final class UlyssesEquivalenceTest {
                     tuned.spec(),
                     parameters,
                     tuned.adapter().map(lora -> new CausalLm.Adapter(lora, 7)),
-                    new CausalLm.Layers(ParallelConfig.Device.CPU, true),
+                    new CausalLm.Layers(ParallelConfig.Device.CPU, ActivationMemory.ATTENTION),
                     group);
             SequenceStep sequence = new SequenceStep(model, new NextToken(model.head()), group);
             TrainStep step = new TrainStep(sequence, parameters, optimizer, world, 0);
