@@ -63,13 +63,13 @@ final class PlanText {
                 model.vocabularySize()));
         print(String.format(
                 Locale.ROOT,
-                "ranks  %d%s: %d x sequence_parallel_size %d; %s, activation checkpointing %s",
+                "ranks  %d%s: %d x sequence_parallel_size %d; %s, activation_memory %s",
                 mesh.ranks(),
                 config.parallel().ranks() == 0 ? " (num_ranks is left to the cluster; planned for one group)" : "",
                 mesh.groups(),
                 mesh.group(),
                 shape.compute().name().toLowerCase(Locale.ROOT),
-                shape.checkpointing() ? "on" : "off"));
+                shape.activations()));
         print(String.format(
                 Locale.ROOT,
                 "batch  %d x %,d tokens a group and micro-batch (S %,d, s %,d), gradient_accumulation_steps %d",
@@ -86,8 +86,8 @@ final class PlanText {
                                     model.heads(),
                                     model.kvHeads(),
                                     mesh.group(),
-                                    shape.heads().queries(),
-                                    shape.heads().kvs(),
+                                    shape.heads().mostQueries(),
+                                    shape.heads().mostKvs(),
                                     shape.heads().packed(),
                                     model.heads() + 2 * model.kvHeads()));
         }

@@ -38,7 +38,7 @@ class PlanCommandTest {
         assertThat(result.code()).isZero();
         assertThat(result.out())
                 .contains("quickstart/model: 1,229,952 parameters, 4 layers, D 128, F 352, N 8, K 2, H 16, V 4096")
-                .contains("ranks  4: 2 x sequence_parallel_size 2; float32, activation checkpointing on")
+                .contains("ranks  4: 2 x sequence_parallel_size 2; float32, activation_memory attention")
                 .contains("batch  1 x 2,048 tokens a group and micro-batch (S 2,048, s 1,024),"
                         + " gradient_accumulation_steps 3")
                 .contains("memory of a rank on cpu")

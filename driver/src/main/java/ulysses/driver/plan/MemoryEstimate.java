@@ -8,7 +8,7 @@ import ulysses.runtime.weights.ParameterSpec;
 
 /**
  * Bytes of one rank, the busiest of its group, line by line. What it counts is what the runtime does today: parameters, gradients and
- * optimizer states are whole on every rank; of a layer its input, attention's output and logsumexp are kept, and backward runs the
+ * optimizer states are whole on every rank; of a layer its input is kept, and what {@code activation_memory} says; backward runs the
  * rest again (numerics.md, section 2). Letters as in the style guide: s and S tokens of the rank and of the group, n and k its heads.
  *
  * @param lines in order of their moments
@@ -62,7 +62,7 @@ public record MemoryEstimate(List<Line> lines) {
                 hardware.reservedBytes(),
                 hardware.isCpu() ? "JVM and libraries, of hardware.yaml" : "and workspaces, of hardware.yaml"));
         parameters(shape, lines);
-        new ActivationMemory(shape).addTo(lines);
+        new MicroBatchMemory(shape).addTo(lines);
         long largest = shape.tuned().plan().trained().stream()
                 .mapToLong(ParameterSpec::elements)
                 .max()

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalInt;
+import ulysses.runtime.config.ActivationMemory;
 
 /**
  * A run on a device: whether it fits, how long a step takes, and the smallest change that would fit.
@@ -79,9 +80,7 @@ public record RunPlan(
      */
     public List<String> changes() {
         List<String> changes = new ArrayList<>();
-        if (!shape.checkpointing() && fits(shape.withCheckpointing())) {
-            changes.add("disable_gradient_checkpointing: false");
-        }
+        lessKept().ifPresent(changes::add);
         fewerRows().ifPresent(changes::add);
         largerGroup().ifPresent(changes::add);
         if (!shape.isBfloat16() && fits(shape.inBfloat16())) {
@@ -96,6 +95,18 @@ public record RunPlan(
                                     group, length, shape.withGroup(group).mesh().ranks())));
         }
         return changes;
+    }
+
+    private Optional<String> lessKept() {
+        for (ActivationMemory less : List.of(ActivationMemory.ATTENTION, ActivationMemory.NONE)) {
+            boolean isLess = MemoryEstimate.of(shape.keeping(less), hardware).peak() < memory.peak();
+            if (isLess && fits(shape.keeping(less))) {
+                boolean keepsAll = shape.activations().equals(ActivationMemory.FULL);
+                return Optional.of(
+                        "activation_memory: " + less + (keepsAll ? " (without disable_gradient_checkpointing)" : ""));
+            }
+        }
+        return Optional.empty();
     }
 
     private Optional<String> fewerRows() {

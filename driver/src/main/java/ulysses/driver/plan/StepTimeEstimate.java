@@ -1,5 +1,7 @@
 package ulysses.driver.plan;
 
+import java.util.List;
+import ulysses.runtime.weights.KeptActivations.Strength;
 import ulysses.runtime.weights.ModelSpec;
 import ulysses.runtime.weights.ParameterSpec;
 
@@ -39,17 +41,27 @@ public record StepTimeEstimate(
     }
 
     /**
-     * Operations of one rank and micro-batch: two a weight and token, twice (forward and the gradient of what goes in), once more where
-     * layers are run again, which the head is not, and once more for the gradient of a trained weight. An adapter's weights come on
-     * top.
+     * Operations of one rank and micro-batch: two a weight and token, twice (forward and the gradient of what goes in), once more for
+     * the gradient of a trained weight, and once more for a product whose result was not kept; of the head and of the down projection
+     * none is made again. An adapter's weights come on top.
      */
     static double matmulOperations(RunShape shape) {
         ModelSpec model = shape.model();
         double head = (double) model.vocabularySize() * model.hiddenSize();
         double layers = model.nonEmbeddingParameterCount() - (model.tiedHead() ? 0 : head);
-        int passes = shape.checkpointing() ? 3 : 2;
-        double adapter = shape.tuned().adapter().isPresent() ? passes * (double) shape.trained() : 0;
-        return 2.0 * shape.part() * (layers * passes + head * 2 + multiplied(shape) + adapter);
+        double adapter = shape.tuned().adapter().isPresent() ? 3 * (double) shape.trained() : 0;
+        return 2.0 * shape.part() * (layers * 2 + again(shape) + head * 2 + multiplied(shape) + adapter);
+    }
+
+    /** Weights whose products are made again. */
+    private static double again(RunShape shape) {
+        ModelSpec model = shape.model();
+        double width = (double) model.hiddenSize() * model.headSize();
+        double projections = width * (model.heads() + 2.0 * model.kvHeads());
+        double inner = width * model.heads() + 2.0 * model.hiddenSize() * model.mlpSize();
+        int layers = model.layers();
+        return (layers - shape.layersKeeping(Strength.PROJECTIONS)) * projections
+                + (layers - shape.layersKeeping(Strength.EVERYTHING)) * inner;
     }
 
     /** Trained weights that something is multiplied by: all but an embedding that is no head. */
@@ -63,16 +75,19 @@ public record StepTimeEstimate(
 
     /**
      * Operations of one rank and micro-batch: two products over the keys that each query sees in forward, five in backward, which
-     * computes scores again (FlashAttention-2, arXiv:2307.08691, section 2.3).
+     * computes scores again (FlashAttention-2, arXiv:2307.08691, section 2.3), and two more where not even attention's output is kept.
      */
     static double attentionOperations(RunShape shape) {
-        double perKey = 2.0 * 7 * shape.heads().queries() * shape.model().headSize();
+        double perProduct = 2.0 * shape.heads().mostQueries() * shape.model().headSize();
+        List<Strength> strengths = shape.strengths();
         double pairs = 0;
         for (int layer = 0; layer < shape.model().layers(); layer++) {
-            pairs += keysSeen(shape.rowTokens(), shape.model().window(layer))
+            int products = strengths.get(layer) == Strength.INPUT ? 9 : 7;
+            pairs += products
+                    * keysSeen(shape.rowTokens(), shape.model().window(layer))
                     * shape.batch().rows();
         }
-        return perKey * pairs;
+        return perProduct * pairs;
     }
 
     /** Query-key pairs of a causal document of {@code length} tokens with {@code window}, 0 for none. */

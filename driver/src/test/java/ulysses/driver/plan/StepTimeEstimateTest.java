@@ -8,6 +8,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import ulysses.driver.plan.RunShape.Batch;
 import ulysses.driver.plan.RunShape.Mesh;
+import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.ParallelConfig.Device;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
 
@@ -30,13 +31,19 @@ class StepTimeEstimateTest {
     }
 
     @Test
-    void withoutCheckpointingTheOutputTravelsForwardOnce() {
+    void whatIsKeptTravelsForwardOnce() {
         RunShape keeping = new RunShape(
-                SmallRun.shape(2).model(), ComputeType.FLOAT32, false, Device.CPU, 64, new Batch(1, 3), new Mesh(2, 2));
+                SmallRun.shape(2).model(),
+                ComputeType.FLOAT32,
+                ActivationMemory.FULL,
+                Device.CPU,
+                64,
+                new Batch(1, 3),
+                new Mesh(2, 2));
 
         StepCommunication moved = StepCommunication.of(keeping);
 
-        assertThat(moved.allToAll()).isEqualTo(3 * 2 * (9216 - 4 * 32 * 2 * 4L)); // three micro-batches, two layers
+        assertThat(moved.allToAll()).isEqualTo(3 * 2 * (9216 / 3 * 2L)); // three micro-batches, two layers
         assertThat(moved.gradients()).isEqualTo(4 * SmallRun.PARAMETERS);
         assertThat(moved.gradientsSent(4)).isEqualTo(2 * 3 * SmallRun.PARAMETERS);
     }
@@ -50,7 +57,8 @@ class StepTimeEstimateTest {
     void operationsAreCountedByHand() {
         RunShape shape = SmallRun.shape(1);
 
-        assertThat(StepTimeEstimate.matmulOperations(shape)).isEqualTo(2 * 64 * (1192 * 4 + 256 * 3.0));
+        assertThat(StepTimeEstimate.matmulOperations(shape))
+                .isEqualTo(2 * 64 * (1192 * 3 + 2 * (128 + 64 + 256) + 256 * 3.0));
         assertThat(StepTimeEstimate.attentionOperations(shape)).isEqualTo(2 * 14 * 4 * 2 * (64 * 65 / 2.0));
     }
 
@@ -59,7 +67,7 @@ class StepTimeEstimateTest {
         RunShape shape = new RunShape(
                 SmallRun.model("\"sliding_window\": 16"),
                 ComputeType.FLOAT32,
-                true,
+                ActivationMemory.ATTENTION,
                 Device.CPU,
                 64,
                 new Batch(2, 1),

@@ -3,18 +3,20 @@ package ulysses.runtime.model;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.LongUnaryOperator;
 import org.bytedeco.pytorch.AutoGradMode;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import ulysses.runtime.attention.CoreAttention;
-import ulysses.runtime.attention.HeadLayout;
 import ulysses.runtime.attention.SequenceLayout;
 import ulysses.runtime.attention.UlyssesAttention;
 import ulysses.runtime.collective.Collectives;
 import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.memory.TensorScope;
+import ulysses.runtime.mesh.HeadLayout;
+import ulysses.runtime.mesh.TileShape;
 import ulysses.runtime.segment.Parameter;
 import ulysses.runtime.segment.Segment;
 import ulysses.runtime.segment.SegmentChain;
@@ -41,43 +43,36 @@ public final class CausalLm {
     private final HeadLayout heads;
     private final List<DecoderLayer> layers = new ArrayList<>();
     private final RmsNorm finalNorm;
+    private LongUnaryOperator beyondAttention = length -> 0;
 
     /**
      * How the layers compute.
      *
      * @param device where
-     * @param memory what they keep of their forward for their backward; not {@link ActivationMemory.Kind#AUTO}
+     * @param memory what they keep of their forward for their backward
      * @param tileElements elements of an MLP's widest tensor that exist at once, where they are not kept
      */
     public record Layers(ParallelConfig.Device device, ActivationMemory memory, long tileElements) {
 
-        /** Keep the matrix products of a tile large: 16 MiB in float32 on CPU, 256 MiB in bfloat16 on CUDA; chosen, not tuned. */
-        private static final long CPU_TILE = 4L << 20;
-
-        private static final long CUDA_TILE = 128L << 20;
-
-        /** Rows of matrix products come in multiples of this, where there are so many. */
-        private static final long ROWS = 128;
-
         /** With tiles that suit the device. */
         public Layers(ParallelConfig.Device device, ActivationMemory memory) {
-            this(device, memory, device == ParallelConfig.Device.CPU ? CPU_TILE : CUDA_TILE);
+            this(device, memory, TileShape.of(device).elements());
         }
 
-        private List<Strength> strengths(KeptActivations activations) {
+        private List<Strength> strengths(KeptActivations activations, long beyondAttention) {
             return switch (memory.kind()) {
                 case NONE -> activations.all(Strength.INPUT);
                 case ATTENTION -> activations.all(Strength.ATTENTION);
                 case FULL -> activations.all(Strength.EVERYTHING);
                 case BYTES -> activations.within(memory.bytes());
-                case AUTO -> throw new IllegalArgumentException("activation_memory auto must be settled before");
+                case AUTO ->
+                    activations.within(activations.bytesOfAll(Strength.ATTENTION) + Math.max(0, beyondAttention));
             };
         }
 
         /** Tokens of one tile of an MLP with {@code width} features inside. */
         long tileTokens(long width) {
-            long tokens = Math.max(1, tileElements / width);
-            return tokens < ROWS ? tokens : tokens - tokens % ROWS;
+            return new TileShape(tileElements).tokens(width);
         }
     }
 
@@ -115,6 +110,14 @@ public final class CausalLm {
     /** The same model over the same parameters with its adapter off: what training started from. Costs no memory. */
     public CausalLm withoutAdapters() {
         return adapter.isEmpty() ? this : new CausalLm(spec, parameters, how, group);
+    }
+
+    /**
+     * With {@link ActivationMemory.Kind#AUTO}: bytes that layers may keep beside what attention gave, of the length S of a
+     * micro-batch; 0 until told. The same on all ranks of the group.
+     */
+    public void keepBeyondAttention(LongUnaryOperator bytesOfLength) {
+        beyondAttention = bytesOfLength;
     }
 
     /** The parameters. */
@@ -189,7 +192,8 @@ public final class CausalLm {
         RotaryEmbedding.Rotation rotation = rotary.at(positions, layout.longest(), like);
         List<Segment> frozen = new ArrayList<>();
         List<Segment> segments = new ArrayList<>();
-        List<Strength> strengths = how.strengths(activations(positions.length));
+        List<Strength> strengths =
+                how.strengths(activations(positions.length), beyondAttention.applyAsLong(layout.length()));
         boolean trained = embedding.isTrained();
         for (int i = 0; i < layers.size(); i++) {
             trained |= layers.get(i).isTrained();

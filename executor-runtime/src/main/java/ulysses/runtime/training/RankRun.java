@@ -14,6 +14,7 @@ import org.jspecify.annotations.Nullable;
 import ulysses.runtime.checkpoint.Checkpoint;
 import ulysses.runtime.checkpoint.TrainState;
 import ulysses.runtime.collective.ProcessGroups;
+import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.PreferenceConfig;
 import ulysses.runtime.config.TrainingConfig;
@@ -131,7 +132,16 @@ final class RankRun {
                     evalRows.rows().map(rows -> new EvaluationPass(sequence, evaluated(rows), agreement));
             TrainLoop loop = new TrainLoop(
                     config,
-                    new TrainLoop.Parts(batches, step, model, checkpoints, evaluation, log, reporter, memory()),
+                    new TrainLoop.Parts(
+                            batches,
+                            step,
+                            model,
+                            checkpoints,
+                            evaluation,
+                            log,
+                            reporter,
+                            memory(),
+                            room(policy, agreement)),
                     resumed.map(Checkpoint::state).orElseGet(() -> beginning(rowsFingerprint)));
             TrainState end = loop.run();
             finish(evaluation, log, end);
@@ -155,6 +165,15 @@ final class RankRun {
         return config.parallel().device() == ParallelConfig.Device.CPU
                 ? DeviceMemory.host()
                 : DeviceMemory.cuda(assignment.deviceIndex());
+    }
+
+    private Optional<ActivationRoom> room(CausalLm policy, Agreement agreement) {
+        if (config.model().activationMemory().kind() != ActivationMemory.Kind.AUTO) {
+            return Optional.empty();
+        }
+        boolean shared = config.parallel().device() == ParallelConfig.Device.CPU;
+        String device = shared ? assignment.host() : "device of rank " + assignment.rank();
+        return Optional.of(new ActivationRoom(policy, memory(), agreement, device));
     }
 
     private void initialise(ModelDirectory source, TunedModel tuned, Parameters parameters) {

@@ -63,6 +63,11 @@ public record KeptActivations(
         return List.copyOf(ofLayers);
     }
 
+    /** Bytes of all layers where each has strength {@code strength}. */
+    public long bytesOfAll(Strength strength) {
+        return model.layers() * bytes(strength);
+    }
+
     /** The same strength for every layer. */
     public List<Strength> all(Strength strength) {
         return Collections.nCopies(model.layers(), strength);

@@ -1,4 +1,4 @@
-package ulysses.runtime.attention;
+package ulysses.runtime.mesh;
 
 import java.util.ArrayList;
 import java.util.List;
@@ -54,6 +54,11 @@ public record HeadLayout(int queryHeads, int kvHeads, int ranks) {
     /** Most kv heads that any rank has. */
     public int mostKvs() {
         return IntStream.range(0, ranks).map(this::kvs).max().orElseThrow();
+    }
+
+    /** Heads that travel to all ranks together: N + 2K where P divides K. */
+    public int packed() {
+        return IntStream.range(0, ranks).map(this::packed).sum();
     }
 
     /** Heads that travel to {@code rank} when q, k and v are exchanged together: n + 2k. */
