@@ -101,9 +101,7 @@ public record RunPlan(
         for (ActivationMemory less : List.of(ActivationMemory.ATTENTION, ActivationMemory.NONE)) {
             boolean isLess = MemoryEstimate.of(shape.keeping(less), hardware).peak() < memory.peak();
             if (isLess && fits(shape.keeping(less))) {
-                boolean keepsAll = shape.activations().equals(ActivationMemory.FULL);
-                return Optional.of(
-                        "activation_memory: " + less + (keepsAll ? " (without disable_gradient_checkpointing)" : ""));
+                return Optional.of("activation_memory: " + less);
             }
         }
         return Optional.empty();

@@ -83,7 +83,7 @@ class StepTimeEstimateTest {
 
         StepTimeEstimate time = StepTimeEstimate.of(shape, SmallRun.device("cpu", 1e9));
 
-        assertThat(time.matmul()).isCloseTo(2 * 32 * (1192 * 4 + 256 * 3) / 1e12, within(1e-18));
+        assertThat(time.matmul()).isCloseTo(2 * 32 * (1192 * 3 + 2 * (128 + 64 + 256) + 256 * 3) / 1e12, within(1e-18));
         assertThat(time.attention()).isCloseTo(2 * 14 * 2 * 2 * (64 * 65 / 2) / 0.5e12, within(1e-18));
         assertThat(time.allToAll()).isCloseTo(9216 / 1e9, within(1e-15)); // half of two layers' stays
         assertThat(time.gradients()).isCloseTo(4 * SmallRun.PARAMETERS / 1e9, within(1e-15));
