@@ -55,15 +55,7 @@ final class ConfigSections {
                 bf16 ? ComputeType.BFLOAT16 : ComputeType.FLOAT32,
                 settings.isGiven("rope_scaling") ? settings.choice("rope_scaling") : null,
                 settings.choice("flash_attn"),
-                activationMemory());
-    }
-
-    private ActivationMemory activationMemory() {
-        boolean keepsAll = settings.flag("disable_gradient_checkpointing");
-        return keepsAll
-                ? ActivationMemory.FULL
-                : ActivationMemory.parse(settings.text("activation_memory").orElseThrow())
-                        .orElse(ActivationMemory.ATTENTION);
+                !settings.flag("disable_gradient_checkpointing"));
     }
 
     private TuningConfig tuning() {
@@ -190,7 +182,8 @@ final class ConfigSections {
                 Math.min(settings.integer("ddp_timeout"), LONGEST_WAIT_SECONDS),
                 settings.integer("rendezvous_timeout"),
                 settings.integer("max_attempts"),
-                settings.integer("hang_timeout"));
+                settings.integer("hang_timeout"),
+                Integer.parseInt(settings.choice("zero_stage")));
     }
 
     private ParallelConfig.Device device() {

@@ -22,7 +22,6 @@ import ulysses.runtime.attention.SequenceLayout;
 import ulysses.runtime.collective.Collectives;
 import ulysses.runtime.collective.RankThreads;
 import ulysses.runtime.collective.SingleRank;
-import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
 import ulysses.runtime.data.MicroBatch;
@@ -39,21 +38,11 @@ import ulysses.runtime.weights.ParameterPlan;
 /** Segments against one graph of autograd over a plain model in float64; and with recomputation against without, bit for bit. */
 final class SegmentGradientTest {
 
-    private static final CausalLm.Layers KEEPING = keeping(ActivationMemory.FULL);
-    private static final CausalLm.Layers RECOMPUTING = keeping(ActivationMemory.ATTENTION);
-
-    /** Keeps enough for a part of what {@link #BATCH} gives; with one rank the two layers keep different things. */
-    private static final CausalLm.Layers PARTLY = keeping(ActivationMemory.ofBytes(20_000));
+    private static final CausalLm.Layers KEEPING = new CausalLm.Layers(ParallelConfig.Device.CPU, false);
+    private static final CausalLm.Layers RECOMPUTING = new CausalLm.Layers(ParallelConfig.Device.CPU, true);
 
     /** Seven tokens of an MLP of 48 features at once: the last tile is shorter. */
-    private static final CausalLm.Layers TILED =
-            new CausalLm.Layers(ParallelConfig.Device.CPU, ActivationMemory.ATTENTION, 7 * 48);
-
-    private static final CausalLm.Layers TILED_KEEPING =
-            new CausalLm.Layers(ParallelConfig.Device.CPU, ActivationMemory.FULL, 7 * 48);
-
-    private static final List<CausalLm.Layers> ALL =
-            List.of(KEEPING, RECOMPUTING, keeping(ActivationMemory.NONE), PARTLY, TILED, TILED_KEEPING);
+    private static final CausalLm.Layers TILED = new CausalLm.Layers(ParallelConfig.Device.CPU, true, 7 * 48);
 
     private static final MicroBatch BATCH = MicroBatch.of(SmallModels.rows(3, 4, 20), 12);
 
@@ -73,7 +62,7 @@ final class SegmentGradientTest {
         try (Parameters parameters = SmallModels.parameters(spec, ComputeType.FLOAT32)) {
             PlainCausalLm.Result plain = new PlainCausalLm(spec).lossAndGradients(parameters, BATCH);
 
-            for (CausalLm.Layers how : ALL) {
+            for (CausalLm.Layers how : List.of(KEEPING, RECOMPUTING, TILED)) {
                 Map<String, double[]> gradients = new LinkedHashMap<>();
                 double loss = run(spec, parameters, new SingleRank("one"), how, gradients);
 
@@ -93,24 +82,22 @@ final class SegmentGradientTest {
 
     @ParameterizedTest(name = "P = {0}")
     @ValueSource(ints = {1, 2, 3, 4})
-    void whatIsKeptChangesNoBit(int ranks) {
+    void recomputationChangesNoBit(int ranks) {
         RankThreads.forEachRank(ranks, groups -> {
             for (ModelSpec spec : List.of(
                     SmallModels.llama(),
                     SmallModels.spec("qwen3", 6, 2, ""),
                     SmallModels.spec("mistral", 7, 1, ", \"sliding_window\": 5"))) {
                 try (Parameters parameters = SmallModels.parameters(spec, ComputeType.FLOAT32)) {
-                    Map<String, double[]> expected = new LinkedHashMap<>();
-                    double loss = run(spec, parameters, groups.sequenceParallel(), KEEPING, expected);
-                    for (CausalLm.Layers how : List.of(RECOMPUTING, keeping(ActivationMemory.NONE), PARTLY)) {
-                        Map<String, double[]> actual = new LinkedHashMap<>();
+                    Map<String, double[]> with = new LinkedHashMap<>();
+                    Map<String, double[]> without = new LinkedHashMap<>();
 
-                        double again = run(spec, parameters, groups.sequenceParallel(), how, actual);
+                    double lossWith = run(spec, parameters, groups.sequenceParallel(), RECOMPUTING, with);
+                    double lossWithout = run(spec, parameters, groups.sequenceParallel(), KEEPING, without);
 
-                        assertThat(again).isEqualTo(loss);
-                        actual.forEach((name, gradient) ->
-                                assertThat(gradient).as(name).isEqualTo(of(name, expected)));
-                    }
+                    assertThat(lossWith).isEqualTo(lossWithout);
+                    with.forEach(
+                            (name, gradient) -> assertThat(gradient).as(name).isEqualTo(of(name, without)));
                 }
             }
         });
@@ -121,7 +108,7 @@ final class SegmentGradientTest {
         ModelSpec spec = SmallModels.llama();
         try (Parameters parameters = SmallModels.parameters(spec, ComputeType.FLOAT32);
                 TensorScope scope = TensorScope.open()) {
-            for (CausalLm.Layers how : ALL) {
+            for (CausalLm.Layers how : List.of(KEEPING, RECOMPUTING, TILED)) {
                 CausalLm model = model(spec, parameters, new SingleRank("one"), how);
                 Segment layers = model.on(new SequenceLayout(BATCH.documentEnds()), BATCH.positions());
                 Tensor embedded = model.embed(BATCH.ids());
@@ -177,7 +164,7 @@ final class SegmentGradientTest {
                         spec,
                         parameters,
                         Optional.of(new CausalLm.Adapter(lora, 3)),
-                        RECOMPUTING,
+                        new CausalLm.Layers(ParallelConfig.Device.CPU, true),
                         new SingleRank("one"));
                 SequenceStep step = new SequenceStep(model, new NextToken(model.head()), new SingleRank("one"));
                 parameters.zeroGradients();
@@ -201,10 +188,6 @@ final class SegmentGradientTest {
         }
     }
 
-    private static CausalLm.Layers keeping(ActivationMemory memory) {
-        return new CausalLm.Layers(ParallelConfig.Device.CPU, memory);
-    }
-
     private static Tensor noise(Random random, Parameters parameters) {
         return TensorArrays.gaussian(random, parameters.elements()).to(torch.ScalarType.Float);
     }
@@ -213,7 +196,7 @@ final class SegmentGradientTest {
         try (TensorScope scope = TensorScope.open()) {
             for (Parameter parameter : from.all()) {
                 Tensor value = parameter.value().detach();
-                to.startOf(parameter.name()).copy_(value.view(value.numel()));
+                to.start(parameter.name(), value.view(value.numel()));
             }
         }
     }
