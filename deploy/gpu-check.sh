@@ -47,8 +47,8 @@ for part in "${parts[@]}"; do
     correctness) run ulysses.runtime.check.GpuCheck || status=$? ;;
     speed)
       bench --shape smollm2-135m --seq 8192,32768 --dtype bf16
-      bench --shape llama-8b-4-layers --seq 32768,65536 --dtype bf16 --checkpoint on
-      bench --shape llama-8b-4-layers --seq 32768 --dtype bf16 --checkpoint off
+      bench --shape llama-8b-4-layers --seq 32768,65536 --dtype bf16 --activation_memory attention
+      bench --shape llama-8b-4-layers --seq 32768 --dtype bf16 --activation_memory full
       ;;
     length) longest --shape llama-8b-4-layers --dtype bf16 ;;
     *)

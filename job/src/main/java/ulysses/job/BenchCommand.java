@@ -132,7 +132,7 @@ final class BenchCommand {
         yaml.put("per_device_train_batch_size", 1).put("disable_shuffling", true);
         yaml.put("max_steps", settings.warmup() + settings.steps()).put("learning_rate", 1e-5);
         yaml.put("lr_scheduler_type", "constant").put("bf16", settings.bf16());
-        yaml.put("disable_gradient_checkpointing", !settings.checkpointing());
+        yaml.put("activation_memory", settings.activationMemory());
         yaml.put("sequence_parallel_size", settings.ranks()).put("logging_steps", 1);
         yaml.put("device", settings.cuda() ? "cuda" : "cpu");
         Path file = scratch.resolve("bench.json");
@@ -148,7 +148,7 @@ final class BenchCommand {
                 .put("seq", length);
         result.put("ranks", settings.ranks()).put("threads_per_rank", settings.threads());
         result.put("device", settings.cuda() ? "cuda" : "cpu");
-        result.put("dtype", settings.bf16() ? "bf16" : "fp32").put("checkpoint", settings.checkpointing());
+        result.put("dtype", settings.bf16() ? "bf16" : "fp32").put("activation_memory", settings.activationMemory());
         result.put("docs", settings.documents()).put("steps", listener.steps.size());
         double[] seconds = sorted(listener.steps, RankEvent.Step::seconds);
         result.putObject("seconds_per_step")

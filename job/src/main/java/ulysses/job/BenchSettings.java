@@ -19,7 +19,7 @@ import ulysses.runtime.config.ConfigException;
  * @param documents {@code --docs}: equal documents in the sequence
  * @param trainedShare {@code --valid_fraction}: share of each document's tokens that are trained
  * @param bf16 {@code --dtype bf16}, else fp32
- * @param checkpointing {@code --checkpoint on|off}
+ * @param activationMemory {@code --activation_memory}: what layers keep for backward, as the key of the same name
  * @param cuda {@code --device cuda}: rank r computes on GPU r; else cpu
  */
 record BenchSettings(
@@ -32,7 +32,7 @@ record BenchSettings(
         int documents,
         double trainedShare,
         boolean bf16,
-        boolean checkpointing,
+        String activationMemory,
         boolean cuda) {
 
     private static final Map<String, String> DEFAULTS = defaults();
@@ -48,7 +48,7 @@ record BenchSettings(
         defaults.put("docs", "1");
         defaults.put("valid_fraction", "1.0");
         defaults.put("dtype", "fp32");
-        defaults.put("checkpoint", "on");
+        defaults.put("activation_memory", "attention");
         defaults.put("device", "cpu");
         return defaults;
     }
@@ -75,7 +75,7 @@ record BenchSettings(
                 reader.number("docs", 1),
                 reader.share(),
                 reader.either("dtype", "bf16", "fp32"),
-                reader.either("checkpoint", "on", "off"),
+                reader.text("activation_memory"),
                 reader.either("device", "cuda", "cpu"));
         if (!problems.isEmpty()) {
             throw new ConfigException("bench", problems);

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalInt;
+import ulysses.runtime.config.ActivationMemory;
 
 /**
  * A run on a device: whether it fits, how long a step takes, and the smallest change that would fit.
@@ -79,10 +80,7 @@ public record RunPlan(
      */
     public List<String> changes() {
         List<String> changes = new ArrayList<>();
-        if (!shape.checkpointing() && fits(shape.withCheckpointing())) {
-            changes.add("disable_gradient_checkpointing: false");
-        }
-        furtherStage().ifPresent(changes::add);
+        lessKept().ifPresent(changes::add);
         fewerRows().ifPresent(changes::add);
         largerGroup().ifPresent(changes::add);
         if (!shape.isBfloat16() && fits(shape.inBfloat16())) {
@@ -99,12 +97,11 @@ public record RunPlan(
         return changes;
     }
 
-    private Optional<String> furtherStage() {
-        for (int stage = shape.mesh().zeroStage() + 1;
-                stage <= 3 && shape.mesh().ranks() > 1;
-                stage++) {
-            if (fits(shape.withStage(stage))) {
-                return Optional.of("zero_stage: " + stage);
+    private Optional<String> lessKept() {
+        for (ActivationMemory less : List.of(ActivationMemory.ATTENTION, ActivationMemory.NONE)) {
+            boolean isLess = MemoryEstimate.of(shape.keeping(less), hardware).peak() < memory.peak();
+            if (isLess && fits(shape.keeping(less))) {
+                return Optional.of("activation_memory: " + less);
             }
         }
         return Optional.empty();
@@ -145,7 +142,7 @@ public record RunPlan(
         String advice = changes.isEmpty()
                 ? String.format(
                         Locale.ROOT,
-                        "no length fits: weights, gradients and optimizer states take %.2f GiB of every rank",
+                        "no length fits: weights, gradients and optimizer states, whole on every rank, take %.2f GiB",
                         memory.permanent() / gib)
                 : "would fit with " + String.join(", or ", changes);
         return String.format(

@@ -1,9 +1,14 @@
 package ulysses.driver.plan;
 
+import java.util.List;
+import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.ParallelConfig.Device;
 import ulysses.runtime.config.PreferenceConfig;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
+import ulysses.runtime.mesh.HeadLayout;
+import ulysses.runtime.weights.KeptActivations;
+import ulysses.runtime.weights.KeptActivations.Strength;
 import ulysses.runtime.weights.ModelSpec;
 import ulysses.runtime.weights.TunedModel;
 
@@ -12,7 +17,7 @@ import ulysses.runtime.weights.TunedModel;
  *
  * @param tuned the model, and what of it is trained
  * @param compute what it computes with
- * @param checkpointing whether backward runs the local parts of a layer again
+ * @param activations what layers keep for backward; what {@code auto} finds at run time is not known here and counts as attention
  * @param device where ranks compute
  * @param rowTokens tokens of a text, or of an answer: {@code cutoff_len}
  * @param batch rows and micro-batches
@@ -22,7 +27,7 @@ import ulysses.runtime.weights.TunedModel;
 public record RunShape(
         TunedModel tuned,
         ComputeType compute,
-        boolean checkpointing,
+        ActivationMemory activations,
         Device device,
         int rowTokens,
         Batch batch,
@@ -42,26 +47,11 @@ public record RunShape(
      *
      * @param groups sequence-parallel groups, DP
      * @param group ranks of one, P
-     * @param zeroStage which states are cut over all ranks
      */
-    public record Mesh(int groups, int group, int zeroStage) {
-        /** Where every rank holds all states. */
-        public Mesh(int groups, int group) {
-            this(groups, group, 0);
-        }
-
+    public record Mesh(int groups, int group) {
         /** All ranks. */
         public int ranks() {
             return groups * group;
-        }
-
-        /** The stage that has an effect: one rank has nobody to share with. */
-        int stage() {
-            return ranks() == 1 ? 0 : zeroStage;
-        }
-
-        private Mesh withGroup(int other) {
-            return new Mesh(groups, other, zeroStage);
         }
     }
 
@@ -98,12 +88,12 @@ public record RunShape(
     public RunShape(
             ModelSpec model,
             ComputeType compute,
-            boolean checkpointing,
+            ActivationMemory activations,
             Device device,
             int rowTokens,
             Batch batch,
             Mesh mesh) {
-        this(TunedModel.full(model), compute, checkpointing, device, rowTokens, batch, mesh, Comparison.NONE);
+        this(TunedModel.full(model), compute, activations, device, rowTokens, batch, mesh, Comparison.NONE);
     }
 
     /** The shape of the model. */
@@ -122,36 +112,28 @@ public record RunShape(
         return new RunShape(
                 model,
                 config.model().computeType(),
-                config.model().gradientCheckpointing(),
+                config.model().activationMemory(),
                 config.parallel().device(),
                 config.data().cutoffLength(),
                 new Batch(config.step().rowsPerRank(), config.step().accumulation()),
-                new Mesh(
-                        Math.max(1, config.parallel().ranks() / group),
-                        group,
-                        config.parallel().zeroStage()),
+                new Mesh(Math.max(1, config.parallel().ranks() / group), group),
                 Comparison.of(config, model));
     }
 
     /** The same run on another device. */
     public RunShape on(Device other) {
-        return new RunShape(tuned, compute, checkpointing, other, rowTokens, batch, mesh, comparison);
+        return new RunShape(tuned, compute, activations, other, rowTokens, batch, mesh, comparison);
     }
 
     /** The same run with other rows. */
     public RunShape withRowTokens(int tokens) {
-        return new RunShape(tuned, compute, checkpointing, device, tokens, batch, mesh, comparison);
+        return new RunShape(tuned, compute, activations, device, tokens, batch, mesh, comparison);
     }
 
     /** The same run with as many groups of {@code group} ranks. */
     public RunShape withGroup(int group) {
-        return new RunShape(tuned, compute, checkpointing, device, rowTokens, batch, mesh.withGroup(group), comparison);
-    }
-
-    /** The same run with another ZeRO stage. */
-    public RunShape withStage(int zeroStage) {
-        Mesh cut = new Mesh(mesh.groups(), mesh.group(), zeroStage);
-        return new RunShape(tuned, compute, checkpointing, device, rowTokens, batch, cut, comparison);
+        return new RunShape(
+                tuned, compute, activations, device, rowTokens, batch, new Mesh(mesh.groups(), group), comparison);
     }
 
     /** The same run with another number of rows in a micro-batch. */
@@ -159,7 +141,7 @@ public record RunShape(
         return new RunShape(
                 tuned,
                 compute,
-                checkpointing,
+                activations,
                 device,
                 rowTokens,
                 new Batch(rows, batch.accumulation()),
@@ -167,14 +149,14 @@ public record RunShape(
                 comparison);
     }
 
-    /** The same run with activation checkpointing. */
-    public RunShape withCheckpointing() {
-        return new RunShape(tuned, compute, true, device, rowTokens, batch, mesh, comparison);
+    /** The same run with layers that keep something else. */
+    public RunShape keeping(ActivationMemory other) {
+        return new RunShape(tuned, compute, other, device, rowTokens, batch, mesh, comparison);
     }
 
     /** The same run in bfloat16. */
     public RunShape inBfloat16() {
-        return new RunShape(tuned, ComputeType.BFLOAT16, checkpointing, device, rowTokens, batch, mesh, comparison);
+        return new RunShape(tuned, ComputeType.BFLOAT16, activations, device, rowTokens, batch, mesh, comparison);
     }
 
     /** Tokens of a micro-batch of a group, S: all its rows, padded to a multiple of P. */
@@ -198,8 +180,30 @@ public record RunShape(
     }
 
     /** How heads are dealt to the ranks of a group. */
-    public HeadShare heads() {
-        return new HeadShare(model().heads(), model().kvHeads(), mesh.group());
+    public HeadLayout heads() {
+        return new HeadLayout(model().heads(), model().kvHeads(), mesh.group());
+    }
+
+    /** What a layer may keep. */
+    KeptActivations kept() {
+        return new KeptActivations(
+                model(), part(), sequence(), heads().mostQueries(), heads().mostKvs(), elementBytes());
+    }
+
+    /** What each layer keeps, first layer first. */
+    public List<Strength> strengths() {
+        return switch (activations.kind()) {
+            case NONE -> kept().all(Strength.INPUT);
+            case ATTENTION, AUTO -> kept().all(Strength.ATTENTION);
+            case FULL -> kept().all(Strength.EVERYTHING);
+            case BYTES -> kept().within(activations.bytes());
+        };
+    }
+
+    /** Layers that keep at least {@code strength}. */
+    int layersKeeping(Strength strength) {
+        return (int)
+                strengths().stream().filter(it -> it.compareTo(strength) >= 0).count();
     }
 
     /** Whether anything is exchanged within a group. */

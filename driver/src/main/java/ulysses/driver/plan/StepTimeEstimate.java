@@ -1,5 +1,7 @@
 package ulysses.driver.plan;
 
+import java.util.List;
+import ulysses.runtime.weights.KeptActivations.Strength;
 import ulysses.runtime.weights.ModelSpec;
 import ulysses.runtime.weights.ParameterSpec;
 
@@ -9,12 +11,12 @@ import ulysses.runtime.weights.ParameterSpec;
  * @param matmul products with weights, recomputation included
  * @param attention forward and backward of attention
  * @param allToAll exchanges within the group
- * @param states gradients and weights between all ranks
+ * @param gradients all-reduce of gradients over all ranks
  * @param optimizer norm, clipping and AdamW, which are bound by memory
  * @param tokens tokens of the step over all groups
  */
 public record StepTimeEstimate(
-        double matmul, double attention, double allToAll, double states, double optimizer, long tokens) {
+        double matmul, double attention, double allToAll, double gradients, double optimizer, long tokens) {
 
     /** Bytes that the optimizer's passes over the flat buffers read and write for each parameter, the update of bfloat16 weights left out. */
     private static final int OPTIMIZER_BYTES = 4 + 20 + 8 + 28; // zero, norm through float64, clip, AdamW
@@ -33,28 +35,33 @@ public record StepTimeEstimate(
                 accumulation * matmulOperations(shape) / (peak * hardware.matmulShare()),
                 accumulation * attentionOperations(shape) / (peak * hardware.attentionShare()),
                 moved.allToAllSent(group) / hardware.collectiveBytesPerSecond(group),
-                moved.statesSent(ranks) / hardware.collectiveBytesPerSecond(ranks),
-                (double) shape.trained() / owners(shape) * optimizerBytes / (hardware.memoryGbPerS() * 1e9),
+                moved.gradientsSent(ranks) / hardware.collectiveBytesPerSecond(ranks),
+                (double) shape.trained() * optimizerBytes / (hardware.memoryGbPerS() * 1e9),
                 shape.sequence() * accumulation * shape.mesh().groups());
     }
 
-    /** Ranks that share the optimizer's work. */
-    private static int owners(RunShape shape) {
-        return shape.mesh().stage() == 0 ? 1 : shape.mesh().ranks();
-    }
-
     /**
-     * Operations of one rank and micro-batch: two a weight and token, twice (forward and the gradient of what goes in), once more where
-     * layers are run again, which the head is not, and once more for the gradient of a trained weight. An adapter's weights come on
-     * top.
+     * Operations of one rank and micro-batch: two a weight and token, twice (forward and the gradient of what goes in), once more for
+     * the gradient of a trained weight, and once more for a product whose result was not kept; of the head and of the down projection
+     * none is made again. An adapter's weights come on top.
      */
     static double matmulOperations(RunShape shape) {
         ModelSpec model = shape.model();
         double head = (double) model.vocabularySize() * model.hiddenSize();
         double layers = model.nonEmbeddingParameterCount() - (model.tiedHead() ? 0 : head);
-        int passes = shape.checkpointing() ? 3 : 2;
-        double adapter = shape.tuned().adapter().isPresent() ? passes * (double) shape.trained() : 0;
-        return 2.0 * shape.part() * (layers * passes + head * 2 + multiplied(shape) + adapter);
+        double adapter = shape.tuned().adapter().isPresent() ? 3 * (double) shape.trained() : 0;
+        return 2.0 * shape.part() * (layers * 2 + again(shape) + head * 2 + multiplied(shape) + adapter);
+    }
+
+    /** Weights whose products are made again. */
+    private static double again(RunShape shape) {
+        ModelSpec model = shape.model();
+        double width = (double) model.hiddenSize() * model.headSize();
+        double projections = width * (model.heads() + 2.0 * model.kvHeads());
+        double inner = width * model.heads() + 2.0 * model.hiddenSize() * model.mlpSize();
+        int layers = model.layers();
+        return (layers - shape.layersKeeping(Strength.PROJECTIONS)) * projections
+                + (layers - shape.layersKeeping(Strength.EVERYTHING)) * inner;
     }
 
     /** Trained weights that something is multiplied by: all but an embedding that is no head. */
@@ -68,16 +75,19 @@ public record StepTimeEstimate(
 
     /**
      * Operations of one rank and micro-batch: two products over the keys that each query sees in forward, five in backward, which
-     * computes scores again (FlashAttention-2, arXiv:2307.08691, section 2.3).
+     * computes scores again (FlashAttention-2, arXiv:2307.08691, section 2.3), and two more where not even attention's output is kept.
      */
     static double attentionOperations(RunShape shape) {
-        double perKey = 2.0 * 7 * shape.heads().queries() * shape.model().headSize();
+        double perProduct = 2.0 * shape.heads().mostQueries() * shape.model().headSize();
+        List<Strength> strengths = shape.strengths();
         double pairs = 0;
         for (int layer = 0; layer < shape.model().layers(); layer++) {
-            pairs += keysSeen(shape.rowTokens(), shape.model().window(layer))
+            int products = strengths.get(layer) == Strength.INPUT ? 9 : 7;
+            pairs += products
+                    * keysSeen(shape.rowTokens(), shape.model().window(layer))
                     * shape.batch().rows();
         }
-        return perKey * pairs;
+        return perProduct * pairs;
     }
 
     /** Query-key pairs of a causal document of {@code length} tokens with {@code window}, 0 for none. */
@@ -90,7 +100,7 @@ public record StepTimeEstimate(
 
     /** All parts together. */
     public double total() {
-        return matmul + attention + allToAll + states + optimizer;
+        return matmul + attention + allToAll + gradients + optimizer;
     }
 
     /** Tokens a second, all groups together. */

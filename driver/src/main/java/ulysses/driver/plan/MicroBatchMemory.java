@@ -4,13 +4,17 @@ import java.util.List;
 import ulysses.driver.plan.MemoryEstimate.Line;
 import ulysses.driver.plan.MemoryEstimate.Moment;
 import ulysses.runtime.config.ParallelConfig.Device;
+import ulysses.runtime.mesh.HeadLayout;
+import ulysses.runtime.mesh.TileShape;
+import ulysses.runtime.weights.KeptActivations;
+import ulysses.runtime.weights.KeptActivations.Strength;
 import ulysses.runtime.weights.ModelSpec;
 
 /**
  * What a micro-batch holds on one rank, read off the runtime's code: DecoderLayer, UlyssesAttention, HeadSequenceExchange, NextToken
  * and TiledCrossEntropy. Every method is one shape or one moment; all give bytes.
  */
-final class ActivationMemory {
+final class MicroBatchMemory {
     /** Elements of one tile of logits: TILE_ELEMENTS of the runtime's TiledCrossEntropy. */
     private static final long TILE_ELEMENTS = 32L << 20;
 
@@ -18,10 +22,10 @@ final class ActivationMemory {
 
     private final RunShape shape;
     private final ModelSpec model;
-    private final HeadShare heads;
+    private final HeadLayout heads;
     private final long element;
 
-    ActivationMemory(RunShape shape) {
+    MicroBatchMemory(RunShape shape) {
         this.shape = shape;
         this.model = shape.model();
         this.heads = shape.heads();
@@ -31,20 +35,15 @@ final class ActivationMemory {
     void addTo(List<Line> lines) {
         int layers = model.layers();
         lines.add(line(Moment.MICRO_BATCH, "layer inputs", (layers + 1) * hidden(), (layers + 1) + " x [s,D]"));
-        lines.add(line(Moment.MICRO_BATCH, "attention outputs", layers * output(), layers + " x [S,n,H]"));
-        lines.add(line(Moment.MICRO_BATCH, "logsumexp", layers * logsumexp(), layers + " x [S,n] in float32"));
+        kept(lines, Strength.ATTENTION, Strength.INPUT, "attention outputs", "[S,n,H], and logsumexp in float32");
+        kept(lines, Strength.PROJECTIONS, Strength.ATTENTION, "q, k, v", "[S, n + 2k, H]");
+        kept(lines, Strength.EVERYTHING, Strength.PROJECTIONS, "inside of layers", "[s,D], 2 x [s,F]");
         lines.add(line(Moment.MICRO_BATCH, "rotation", 2 * rotation(), "cos and sin [s,H]"));
-        if (!shape.checkpointing()) {
-            lines.add(line(
-                    Moment.MICRO_BATCH,
-                    "graphs",
-                    layers * (finishGraph() + projectionGraph()),
-                    layers + " x all that autograd keeps of a layer"));
-        }
         lines.add(
                 line(Moment.LOSS, "loss: hidden states", 4 * hidden(), "and gradients, 4 x [s,D], all tokens trained"));
         lines.add(line(Moment.LOSS, "loss: one tile", tile(), tileRows() + " x V logits"));
-        lines.add(line(Moment.MLP_BACKWARD, "MLP backward", mlpBackward(), "6 x [s,F] and what it reads"));
+        lines.add(line(
+                Moment.MLP_BACKWARD, "MLP backward", mlpBackward(), "one tile of [s,F], gradients [s,D] and [s,N,H]"));
         lines.add(line(
                 Moment.ATTENTION_BACKWARD,
                 "attention backward",
@@ -59,6 +58,15 @@ final class ActivationMemory {
         }
     }
 
+    private void kept(List<Line> lines, Strength strength, Strength below, String name, String how) {
+        int layers = shape.layersKeeping(strength);
+        if (layers > 0) {
+            KeptActivations kept = shape.kept();
+            long bytes = layers * (kept.bytes(strength) - kept.bytes(below));
+            lines.add(line(Moment.MICRO_BATCH, name, bytes, layers + " x " + how));
+        }
+    }
+
     private static Line line(Moment moment, String name, long bytes, String how) {
         return new Line(moment, name, bytes, how);
     }
@@ -70,20 +78,15 @@ final class ActivationMemory {
 
     /** [S,n,H]: attention's output of the rank's heads. */
     private long output() {
-        return shape.sequence() * heads.queries() * model.headSize() * element;
+        return shape.sequence() * heads.mostQueries() * model.headSize() * element;
     }
 
     private long logsumexp() {
-        return shape.sequence() * heads.queries() * Float.BYTES;
+        return shape.sequence() * heads.mostQueries() * Float.BYTES;
     }
 
     private long rotation() {
         return shape.part() * model.headSize() * element;
-    }
-
-    /** [s,F]. */
-    private long wide() {
-        return shape.part() * model.mlpSize() * element;
     }
 
     /** [s,N,H]: attention's output of the rank's tokens. */
@@ -91,14 +94,9 @@ final class ActivationMemory {
         return shape.part() * model.heads() * model.headSize() * element;
     }
 
-    /** q [s,N,H], k and v [s,K,H]. */
-    private long localQkv() {
-        return shape.part() * (model.heads() + 2L * model.kvHeads()) * model.headSize() * element;
-    }
-
     /** q [S,n,H], k and v [S,k,H]. */
     private long wholeQkv() {
-        return shape.sequence() * (heads.queries() + 2L * heads.kvs()) * model.headSize() * element;
+        return shape.sequence() * (heads.mostQueries() + 2L * heads.mostKvs()) * model.headSize() * element;
     }
 
     /** q, k and v of the rank's tokens with the copies of kv heads that ranks share. */
@@ -106,46 +104,32 @@ final class ActivationMemory {
         return shape.part() * heads.packed() * model.headSize() * element;
     }
 
-    /** What a norm keeps beside its input and output: CUDA's fused one nothing of size, the CPU's float32 steps of it. */
-    private long norm() {
-        if (shape.device() == Device.CUDA) {
-            return 0;
-        }
-        long float32 = shape.part() * model.hiddenSize() * Float.BYTES;
-        return shape.isBfloat16() ? 2 * float32 : float32;
+    /** Bytes of one tile in the backward of what lies behind attention: six [t,F] and twelve [t,D] at most. */
+    private long mlpTile() {
+        long tokens = Math.min(shape.part(), TileShape.of(shape.device()).tokens(model.mlpSize()));
+        return tokens * (6L * model.mlpSize() + 12L * model.hiddenSize()) * element;
     }
 
-    /** The second local part as recorded: attention's output where it came by exchange, two [s,D] round the norm, four [s,F], the result. */
-    private long finishGraph() {
-        return (shape.isSplit() ? localOutput() : 0) + 3 * hidden() + norm() + 4 * wide();
-    }
-
-    /** The first local part as recorded: the normed input, then q, k, v, and q and k before their norms. */
-    private long projectionGraph() {
-        long normedHeads = model.family().queryKeyNorm()
-                ? shape.part() * (model.heads() + (long) model.kvHeads()) * model.headSize() * element
-                : 0;
-        return hidden() + norm() + localQkv() + normedHeads;
+    private boolean keepsLeast() {
+        return shape.layersKeeping(Strength.ATTENTION) < model.layers();
     }
 
     /**
-     * The incoming gradient and that of the loss, the recorded graph, and gradients: three [s,F] beside three of the graph, or later
-     * those of all weights of this part, which autograd gives back together.
+     * The gradients of the layer's output and input, attention's output and its gradient, and a tile; where nothing was kept also what
+     * attention made again.
      */
     private long mlpBackward() {
-        long recorded = shape.checkpointing() ? finishGraph() : 0;
-        long matrix = (long) model.mlpSize() * model.hiddenSize() * element;
-        long outputMatrix = (long) model.heads() * model.headSize() * model.hiddenSize() * element;
-        long early = 2 * wide() + matrix; // two more than the four of the graph, one of which is gone
-        long late = -2 * wide() + 3 * matrix + outputMatrix; // two of them are left
-        return 2 * hidden() + recorded + Math.max(early, late);
+        long attended = shape.isSplit() ? localOutput() : 0; // else a view of what is kept
+        long again = keepsLeast() ? wholeQkv() + output() + logsumexp() : 0;
+        return 2 * hidden() + attended + localOutput() + mlpTile() + again;
     }
 
-    /** All through attention's backward: three gradients [s,D], that of its output, the recorded projections, and what was exchanged. */
+    /** All through attention's backward: two gradients [s,D], that of its output, and q, k, v and theirs. */
     private long attentionHeld() {
-        long recorded = shape.checkpointing() ? projectionGraph() : 0;
-        long exchanged = shape.isSplit() ? wholeQkv() + output() : 0;
-        return 3 * hidden() + localOutput() + recorded + exchanged + wholeQkv();
+        long outputGradient = shape.isSplit() ? output() : 0;
+        boolean again = shape.layersKeeping(Strength.PROJECTIONS) < model.layers();
+        long least = keepsLeast() ? output() + logsumexp() : 0;
+        return 2 * hidden() + localOutput() + outputGradient + (again ? wholeQkv() : 0) + least + wholeQkv();
     }
 
     /** What the kernel needs beside its results: results of one document on the CPU; float32 dq and unshared dk, dv on CUDA. */
@@ -153,8 +137,8 @@ final class ActivationMemory {
         if (shape.device() == Device.CPU) {
             return wholeQkv();
         }
-        long accumulated = shape.sequence() * heads.queries() * model.headSize() * Float.BYTES;
-        return accumulated + (heads.queries() == heads.kvs() ? 0 : 2 * output());
+        long accumulated = shape.sequence() * heads.mostQueries() * model.headSize() * Float.BYTES;
+        return accumulated + (heads.mostQueries() == heads.mostKvs() ? 0 : 2 * output());
     }
 
     private long tileRows() {
