@@ -3,6 +3,7 @@ package ulysses.driver.launch;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.StepConfig;
 import ulysses.runtime.config.TrainingConfig;
@@ -15,7 +16,8 @@ public final class Runs {
     /** A run on CPU that writes to {@code output}. */
     public static TrainingConfig config(Path output, ParallelConfig parallel) {
         return new TrainingConfig(
-                new TrainingConfig.Model("model", true, TrainingConfig.ComputeType.FLOAT32, null, "auto", true),
+                new TrainingConfig.Model(
+                        "model", true, TrainingConfig.ComputeType.FLOAT32, null, "auto", ActivationMemory.ATTENTION),
                 new TrainingConfig.Data(
                         List.of("sample"),
                         List.of(),
@@ -63,6 +65,6 @@ public final class Runs {
 
     /** Two ranks that share a sequence, with short limits. */
     public static ParallelConfig twoRanks(int maxAttempts, int hangSeconds) {
-        return new ParallelConfig(2, 2, ParallelConfig.Device.CPU, 30, 30, maxAttempts, hangSeconds, 0);
+        return new ParallelConfig(2, 2, ParallelConfig.Device.CPU, 30, 30, maxAttempts, hangSeconds);
     }
 }

@@ -7,6 +7,7 @@ import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import ulysses.runtime.collective.Collectives;
 import ulysses.runtime.memory.TensorScope;
+import ulysses.runtime.mesh.HeadLayout;
 
 /**
  * The all-to-alls of Ulysses. Before attention each rank holds all heads of its part of the sequence, after it all of the sequence

@@ -6,6 +6,7 @@ import org.bytedeco.pytorch.global.torch;
 import ulysses.runtime.attention.HeadSequenceExchange.Qkv;
 import ulysses.runtime.collective.Collectives;
 import ulysses.runtime.memory.TensorScope;
+import ulysses.runtime.mesh.HeadLayout;
 
 /**
  * Attention over a sequence that is split over the ranks of a group: exchange, core attention, exchange (DeepSpeed-Ulysses,

@@ -8,6 +8,7 @@ import org.bytedeco.pytorch.Tensor;
 import ulysses.runtime.check.GpuCheck.Measured;
 import ulysses.runtime.collective.Collectives;
 import ulysses.runtime.collective.SingleRank;
+import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.StepConfig;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
@@ -17,7 +18,6 @@ import ulysses.runtime.data.StepBatches;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.model.CausalLm;
 import ulysses.runtime.model.InitialWeights;
-import ulysses.runtime.model.ParameterSharing;
 import ulysses.runtime.model.Parameters;
 import ulysses.runtime.objective.NextToken;
 import ulysses.runtime.optimizer.AdamW;
@@ -148,10 +148,10 @@ final class ModelCheck {
             StepConfig config = new StepConfig(
                     1, 1, RATE, 1, STEPS, "constant", Map.of(), 0, 0, 0.1, 0.9, 0.999, 1e-8, 1, 5, 5, false);
             this.optimizer = new AdamW(parameters, config);
-            CausalLm model = new CausalLm(spec, parameters, new CausalLm.Layers(device, true), alone);
+            CausalLm model =
+                    new CausalLm(spec, parameters, new CausalLm.Layers(device, ActivationMemory.ATTENTION), alone);
             SequenceStep sequence = new SequenceStep(model, new NextToken(model.head()), alone);
-            this.step =
-                    new TrainStep(sequence, new ParameterSharing(parameters, alone), optimizer, config.maxGradNorm());
+            this.step = new TrainStep(sequence, parameters, optimizer, alone, config.maxGradNorm());
         }
 
         void train(List<StepBatches> steps) {

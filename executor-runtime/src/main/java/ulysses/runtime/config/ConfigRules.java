@@ -33,11 +33,28 @@ final class ConfigRules {
         evaluation();
         new ScheduleRules(settings, problems, notes).check();
         precisionAndDevice();
+        activationMemory();
         sequenceParallel();
         ranks();
         new ReportRules(settings, problems, notes).check();
         new StrategyRules(settings).check(problems);
         ours();
+    }
+
+    private void activationMemory() {
+        String key = "activation_memory";
+        if (!settings.sound(key) || !settings.isGiven(key)) {
+            return;
+        }
+        Optional<ActivationMemory> memory =
+                ActivationMemory.parse(settings.text(key).orElseThrow());
+        if (memory.isEmpty()) {
+            problem(key, "is no amount of memory; use auto, none, attention, full, or bytes such as 8g");
+        } else if (settings.sound("disable_gradient_checkpointing")
+                && settings.flag("disable_gradient_checkpointing")
+                && memory.get().kind() != ActivationMemory.Kind.FULL) {
+            problem(key, "contradicts disable_gradient_checkpointing, which keeps all; leave one of them out");
+        }
     }
 
     private void required() {

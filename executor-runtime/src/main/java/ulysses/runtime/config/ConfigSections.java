@@ -55,7 +55,15 @@ final class ConfigSections {
                 bf16 ? ComputeType.BFLOAT16 : ComputeType.FLOAT32,
                 settings.isGiven("rope_scaling") ? settings.choice("rope_scaling") : null,
                 settings.choice("flash_attn"),
-                !settings.flag("disable_gradient_checkpointing"));
+                activationMemory());
+    }
+
+    private ActivationMemory activationMemory() {
+        boolean keepsAll = settings.flag("disable_gradient_checkpointing");
+        return keepsAll
+                ? ActivationMemory.FULL
+                : ActivationMemory.parse(settings.text("activation_memory").orElseThrow())
+                        .orElse(ActivationMemory.ATTENTION);
     }
 
     private TuningConfig tuning() {
@@ -182,8 +190,7 @@ final class ConfigSections {
                 Math.min(settings.integer("ddp_timeout"), LONGEST_WAIT_SECONDS),
                 settings.integer("rendezvous_timeout"),
                 settings.integer("max_attempts"),
-                settings.integer("hang_timeout"),
-                Integer.parseInt(settings.choice("zero_stage")));
+                settings.integer("hang_timeout"));
     }
 
     private ParallelConfig.Device device() {

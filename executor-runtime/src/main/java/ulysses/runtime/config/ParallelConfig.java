@@ -10,7 +10,6 @@ package ulysses.runtime.config;
  * @param rendezvousSeconds {@code rendezvous_timeout} (ours): the longest all ranks may take to meet
  * @param maxAttempts {@code max_attempts} (ours): attempts without progress before the run gives up
  * @param hangSeconds {@code hang_timeout} (ours): no progress for so long ends the attempt
- * @param zeroStage {@code zero_stage} (ours), or {@code zero_optimization.stage} of a DeepSpeed JSON: what is cut over all ranks
  */
 public record ParallelConfig(
         int ranks,
@@ -19,8 +18,7 @@ public record ParallelConfig(
         int timeoutSeconds,
         int rendezvousSeconds,
         int maxAttempts,
-        int hangSeconds,
-        int zeroStage) {
+        int hangSeconds) {
 
     /** Where ranks compute. */
     public enum Device {

@@ -86,7 +86,7 @@ public record TrainingConfig(
      * @param computeType {@code bf16}: false is float32
      * @param ropeScaling {@code rope_scaling}: linear, dynamic, yarn or llama3; null keeps config.json's
      * @param flashAttention {@code flash_attn}: auto, disabled, sdpa, fa2; all give the same numbers here
-     * @param gradientCheckpointing the opposite of {@code disable_gradient_checkpointing}
+     * @param activationMemory what layers keep for backward; everything with {@code disable_gradient_checkpointing}
      */
     public record Model(
             String modelNameOrPath,
@@ -94,7 +94,7 @@ public record TrainingConfig(
             ComputeType computeType,
             @Nullable String ropeScaling,
             String flashAttention,
-            boolean gradientCheckpointing) {}
+            ActivationMemory activationMemory) {}
 
     /**
      * Datasets, template and packing.

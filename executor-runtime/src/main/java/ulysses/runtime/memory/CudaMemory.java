@@ -1,6 +1,8 @@
 package ulysses.runtime.memory;
 
+import org.bytedeco.cuda.global.cudart;
 import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.javacpp.SizeTPointer;
 import org.bytedeco.pytorch.Stat;
 import org.bytedeco.pytorch.cuda.CUDAAllocator;
 import org.bytedeco.pytorch.global.torch_cuda;
@@ -19,6 +21,25 @@ record CudaMemory(int deviceIndex) implements DeviceMemory {
     public long peak() {
         try (PointerScope scope = new PointerScope()) {
             return allocatedBytes().peak();
+        }
+    }
+
+    /** What the device has free, and what the allocator holds of it without use. */
+    @Override
+    public long available() {
+        try (SizeTPointer free = new SizeTPointer(1);
+                SizeTPointer total = new SizeTPointer(1);
+                PointerScope scope = new PointerScope()) {
+            int status = cudart.cudaMemGetInfo(free, total);
+            if (status != cudart.cudaSuccess) {
+                throw new IllegalStateException(
+                        "cudaMemGetInfo fails on device %d with status %d".formatted(deviceIndex, status));
+            }
+            long reserved = allocator()
+                    .getDeviceStats((byte) deviceIndex)
+                    .reserved_bytes()
+                    .current();
+            return free.get() + reserved - current();
         }
     }
 

@@ -3,24 +3,27 @@ package ulysses.runtime.model;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.LongUnaryOperator;
+import org.bytedeco.pytorch.AutoGradMode;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import ulysses.runtime.attention.CoreAttention;
-import ulysses.runtime.attention.HeadLayout;
 import ulysses.runtime.attention.SequenceLayout;
 import ulysses.runtime.attention.UlyssesAttention;
 import ulysses.runtime.collective.Collectives;
-import ulysses.runtime.collective.SingleRank;
+import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.memory.TensorScope;
-import ulysses.runtime.segment.LocalSegment;
+import ulysses.runtime.mesh.HeadLayout;
+import ulysses.runtime.mesh.TileShape;
 import ulysses.runtime.segment.Parameter;
 import ulysses.runtime.segment.Segment;
 import ulysses.runtime.segment.SegmentChain;
+import ulysses.runtime.weights.KeptActivations;
+import ulysses.runtime.weights.KeptActivations.Strength;
 import ulysses.runtime.weights.LoraSpec;
 import ulysses.runtime.weights.ModelSpec;
-import ulysses.runtime.weights.ParameterBlock;
 
 /**
  * A decoder-only language model whose sequence is split over a sequence-parallel group: embedding, layers, final norm; the head
@@ -30,7 +33,6 @@ import ulysses.runtime.weights.ParameterBlock;
 public final class CausalLm {
 
     private final ModelSpec spec;
-    private final ParameterSharing sharing;
     private final Parameters parameters;
     private final Optional<Adapter> adapter;
     private final Layers how;
@@ -38,35 +40,39 @@ public final class CausalLm {
     private final ModuleWeights weights;
     private final Parameter embedding;
     private final RotaryEmbedding rotary;
+    private final HeadLayout heads;
     private final List<DecoderLayer> layers = new ArrayList<>();
     private final RmsNorm finalNorm;
+    private LongUnaryOperator beyondAttention = length -> 0;
 
     /**
      * How the layers compute.
      *
      * @param device where
-     * @param checkpointing whether backward runs their local parts again instead of keeping what they made
-     * @param tileElements with checkpointing, elements of an MLP's widest tensor that exist at once
+     * @param memory what they keep of their forward for their backward
+     * @param tileElements elements of an MLP's widest tensor that exist at once, where they are not kept
      */
-    public record Layers(ParallelConfig.Device device, boolean checkpointing, long tileElements) {
-
-        /** Keep the matrix products of a tile large: 16 MiB in float32 on CPU, 256 MiB in bfloat16 on CUDA; chosen, not tuned. */
-        private static final long CPU_TILE = 4L << 20;
-
-        private static final long CUDA_TILE = 128L << 20;
-
-        /** Rows of matrix products come in multiples of this, where there are so many. */
-        private static final long ROWS = 128;
+    public record Layers(ParallelConfig.Device device, ActivationMemory memory, long tileElements) {
 
         /** With tiles that suit the device. */
-        public Layers(ParallelConfig.Device device, boolean checkpointing) {
-            this(device, checkpointing, device == ParallelConfig.Device.CPU ? CPU_TILE : CUDA_TILE);
+        public Layers(ParallelConfig.Device device, ActivationMemory memory) {
+            this(device, memory, TileShape.of(device).elements());
+        }
+
+        private List<Strength> strengths(KeptActivations activations, long beyondAttention) {
+            return switch (memory.kind()) {
+                case NONE -> activations.all(Strength.INPUT);
+                case ATTENTION -> activations.all(Strength.ATTENTION);
+                case FULL -> activations.all(Strength.EVERYTHING);
+                case BYTES -> activations.within(memory.bytes());
+                case AUTO ->
+                    activations.within(activations.bytesOfAll(Strength.ATTENTION) + Math.max(0, beyondAttention));
+            };
         }
 
         /** Tokens of one tile of an MLP with {@code width} features inside. */
         long tileTokens(long width) {
-            long tokens = Math.max(1, tileElements / width);
-            return tokens < ROWS ? tokens : tokens - tokens % ROWS;
+            return new TileShape(tileElements).tokens(width);
         }
     }
 
@@ -82,24 +88,17 @@ public final class CausalLm {
         this(spec, parameters, Optional.empty(), how, group);
     }
 
-    /** A model that computes with {@code adapter}, if any, whose parameters are among {@code parameters}, all of them here. */
+    /** A model that computes with {@code adapter}, if any, whose parameters are among {@code parameters}. */
     public CausalLm(ModelSpec spec, Parameters parameters, Optional<Adapter> adapter, Layers how, Collectives group) {
-        this(spec, new ParameterSharing(parameters, new SingleRank("parameters")), adapter, how, group);
-    }
-
-    /** The same over parameters that ranks share. */
-    public CausalLm(
-            ModelSpec spec, ParameterSharing sharing, Optional<Adapter> adapter, Layers how, Collectives group) {
         this.spec = spec;
-        this.sharing = sharing;
-        this.parameters = sharing.parameters();
+        this.parameters = parameters;
         this.adapter = adapter;
         this.how = how;
         this.group = group;
         this.weights = new ModuleWeights(parameters, adapter.map(Adapter::lora));
         this.embedding = weights.get(ModelSpec.EMBEDDING);
         this.rotary = new RotaryEmbedding(spec);
-        HeadLayout heads = new HeadLayout(spec.heads(), spec.kvHeads(), group.size());
+        this.heads = new HeadLayout(spec.heads(), spec.kvHeads(), group.size());
         for (int i = 0; i < spec.layers(); i++) {
             CoreAttention core = CoreAttention.on(how.device(), spec.window(i));
             UlyssesAttention attention = new UlyssesAttention(heads, core, group);
@@ -110,7 +109,15 @@ public final class CausalLm {
 
     /** The same model over the same parameters with its adapter off: what training started from. Costs no memory. */
     public CausalLm withoutAdapters() {
-        return adapter.isEmpty() ? this : new CausalLm(spec, sharing, Optional.empty(), how, group);
+        return adapter.isEmpty() ? this : new CausalLm(spec, parameters, how, group);
+    }
+
+    /**
+     * With {@link ActivationMemory.Kind#AUTO}: bytes that layers may keep beside what attention gave, of the length S of a
+     * micro-batch; 0 until told. The same on all ranks of the group.
+     */
+    public void keepBeyondAttention(LongUnaryOperator bytesOfLength) {
+        beyondAttention = bytesOfLength;
     }
 
     /** The parameters. */
@@ -127,43 +134,10 @@ public final class CausalLm {
                 .orElseGet(() -> parameters.get(spec.tiedHead() ? ModelSpec.EMBEDDING : ModelSpec.HEAD));
     }
 
-    /** Where the head is used: its weight is here until this is closed. */
-    public interface HeadUse extends AutoCloseable {
-        @Override
-        void close();
-    }
-
-    /** Brings the head's weight here, for a loss without gradient. */
-    public HeadUse useHead() {
-        Optional<ModelPart> part = part(head());
-        part.ifPresent(ModelPart::gather);
-        return () -> part.ifPresent(ModelPart::drop);
-    }
-
-    /** Brings the head's weight here and makes room for its gradient, which goes on its way when this is closed. */
-    public HeadUse trainHead() {
-        Optional<ModelPart> part = part(head());
-        HeadUse use = useHead();
-        part.ifPresent(ModelPart::openGradients);
-        boolean goesOn = embedding.isTrained() && part.equals(part(embedding)); // until embedBackward
-        return () -> {
-            use.close();
-            part.filter(it -> !goesOn).ifPresent(ModelPart::reduceGradients);
-        };
-    }
-
-    private Optional<ModelPart> part(Parameter parameter) {
-        return sharing.part(ParameterBlock.partOf(parameter.name()));
-    }
-
     /** This rank's hidden states [s,D] of token ids [s], before the first layer; they belong to the caller's scope. */
     public Tensor embed(int[] ids) {
-        Optional<ModelPart> part = part(embedding);
-        part.ifPresent(ModelPart::gather);
         try (TensorScope scope = TensorScope.open()) {
             return scope.keep(embedding.value().detach().index_select(0, index(ids)));
-        } finally {
-            part.ifPresent(ModelPart::drop);
         }
     }
 
@@ -175,8 +149,6 @@ public final class CausalLm {
         if (!embedding.isTrained()) {
             return;
         }
-        Optional<ModelPart> part = part(embedding);
-        part.ifPresent(ModelPart::openGradients);
         try (TensorScope scope = TensorScope.open()) {
             Tensor index = index(ids);
             Tensor gradient = dHidden.to(torch.ScalarType.Float);
@@ -186,7 +158,6 @@ public final class CausalLm {
             }
             embedding.gradient().index_add_(0, index, gradient);
         }
-        part.ifPresent(ModelPart::reduceGradients);
     }
 
     private Tensor index(int[] ids) {
@@ -221,57 +192,44 @@ public final class CausalLm {
         RotaryEmbedding.Rotation rotation = rotary.at(positions, layout.longest(), like);
         List<Segment> frozen = new ArrayList<>();
         List<Segment> segments = new ArrayList<>();
+        List<Strength> strengths =
+                how.strengths(activations(positions.length), beyondAttention.applyAsLong(layout.length()));
         boolean trained = embedding.isTrained();
         for (int i = 0; i < layers.size(); i++) {
-            DecoderLayer layer = layers.get(i);
-            trained |= layer.isTrained();
-            (trained ? segments : frozen).add(shared(layer.on(layout, rotation, dropout), i));
+            trained |= layers.get(i).isTrained();
+            (trained ? segments : frozen).add(layers.get(i).on(layout, rotation, dropout, strengths.get(i)));
         }
-        segments.add(part(finalNorm.weight())
-                .map(part -> shared(new FinalNorm(finalNorm), part, Optional.empty(), layerPart(layers.size() - 1)))
-                .orElseGet(() -> new FinalNorm(finalNorm)));
+        segments.add(new FinalNorm(finalNorm));
         return new SegmentChain(frozen, segments);
     }
 
-    private Segment shared(Segment layer, int index) {
-        return layerPart(index)
-                .map(part -> shared(layer, part, layerPart(index + 1), layerPart(index - 1)))
-                .orElse(layer);
+    /** Counted for the rank that has most heads, so that all ranks of the group choose alike. */
+    private KeptActivations activations(long tokens) {
+        int bytes = parameters.isMixed() ? Short.BYTES : Float.BYTES;
+        return new KeptActivations(spec, tokens, tokens * group.size(), heads.mostQueries(), heads.mostKvs(), bytes);
     }
 
-    private static Segment shared(
-            Segment inner, ModelPart part, Optional<ModelPart> next, Optional<ModelPart> previous) {
-        return new SharedSegment(inner, part, next, previous);
-    }
-
-    private Optional<ModelPart> layerPart(int index) {
-        return sharing.part("model.layers." + index);
-    }
-
-    private record FinalNorm(LocalSegment local) implements Segment {
-
-        FinalNorm(RmsNorm norm) {
-            this(new LocalSegment(List.of(norm.weight()), inputs -> new Tensor[] {norm.apply(inputs[0])}));
-        }
+    private record FinalNorm(RmsNorm norm) implements Segment {
 
         @Override
         public Pass forward(Tensor x) {
-            Tensor output = TensorScope.own(local.forward(x)[0]);
-            return new NormPass(output, x, local);
+            return new NormPass(TensorScope.own(infer(x)), x, norm);
         }
 
         @Override
         public Tensor infer(Tensor x) {
-            return local.forward(x)[0];
+            try (AutoGradMode off = new AutoGradMode(false)) {
+                return norm.apply(x);
+            }
         }
     }
 
-    private record NormPass(Tensor output, Tensor x, LocalSegment local) implements Segment.Pass {
+    private record NormPass(Tensor output, Tensor x, RmsNorm norm) implements Segment.Pass {
 
         @Override
         public Tensor backward(Tensor dOutput) {
-            try (LocalSegment.Graph graph = local.record(x)) {
-                return graph.backward(dOutput)[0];
+            try (AutoGradMode off = new AutoGradMode(false)) {
+                return norm.backward(x, dOutput);
             }
         }
 

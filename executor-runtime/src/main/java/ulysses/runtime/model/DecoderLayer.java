@@ -2,7 +2,8 @@ package ulysses.runtime.model;
 
 import java.util.ArrayList;
 import java.util.List;
-import java.util.stream.LongStream;
+import java.util.Optional;
+import java.util.function.Consumer;
 import java.util.stream.Stream;
 import org.bytedeco.pytorch.AutoGradMode;
 import org.bytedeco.pytorch.Tensor;
@@ -13,336 +14,252 @@ import ulysses.runtime.attention.SequenceLayout;
 import ulysses.runtime.attention.UlyssesAttention;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.model.RotaryEmbedding.Rotation;
-import ulysses.runtime.segment.LocalSegment;
-import ulysses.runtime.segment.LocalSegment.Graph;
 import ulysses.runtime.segment.Parameter;
 import ulysses.runtime.segment.Segment;
+import ulysses.runtime.weights.KeptActivations.Strength;
 import ulysses.runtime.weights.ModelSpec;
 
 /**
- * One decoder layer: norm, attention, residual, norm, MLP, residual. Two local parts run under autograd: from the input to q, k and v,
- * and from attention's output to what the down projection is given. Rotary embedding, attention and the down projection have
- * backwards of their own, so that recomputation stops at what backward needs. With checkpointing the part behind attention, which
- * knows no other token, runs tile by tile along the sequence (ALST, arXiv:2506.13996, section 3): no [s,F] exists.
+ * One decoder layer: norm, attention, residual, norm, MLP, residual. All but attention knows no other token and runs tile by tile along
+ * the sequence, so that no [s,F] exists unless it is kept. Every product has its backward written beside it, so backward computes
+ * again only what was not kept and is needed: never the down projection, and attention's forward only where nothing is kept.
  */
 final class DecoderLayer {
 
-    private final ModelSpec spec;
+    private final BeforeAttention before;
     private final UlyssesAttention attention;
+    private final AfterAttention after;
     private final CausalLm.Layers how;
-    private final RmsNorm inputNorm;
-    private final Linear queries;
-    private final Linear keys;
-    private final Linear values;
-    private final List<RmsNorm> queryKeyNorms;
-    private final Linear outputs;
-    private final RmsNorm middleNorm;
-    private final GatedMlp mlp;
 
     /** Layer {@code index} of a model. */
     DecoderLayer(ModelSpec spec, int index, ModuleWeights weights, UlyssesAttention attention, CausalLm.Layers how) {
         String layer = "model.layers." + index + ".";
         String self = layer + "self_attn.";
         double epsilon = spec.normEpsilon();
-        this.spec = spec;
         this.attention = attention;
         this.how = how;
-        this.inputNorm = weights.norm(layer + "input_layernorm", epsilon);
-        this.queries = weights.linear(self + "q_proj");
-        this.keys = weights.linear(self + "k_proj");
-        this.values = weights.linear(self + "v_proj");
-        this.queryKeyNorms = spec.family().queryKeyNorm()
-                ? List.of(weights.norm(self + "q_norm", epsilon), weights.norm(self + "k_norm", epsilon))
-                : List.of();
-        this.outputs = weights.linear(self + "o_proj");
-        this.middleNorm = weights.norm(layer + "post_attention_layernorm", epsilon);
-        this.mlp = new GatedMlp(
-                weights.linear(layer + "mlp.gate_proj"),
-                weights.linear(layer + "mlp.up_proj"),
-                weights.linear(layer + "mlp.down_proj"));
+        this.before = new BeforeAttention(
+                weights.norm(layer + "input_layernorm", epsilon),
+                weights.linear(self + "q_proj"),
+                weights.linear(self + "k_proj"),
+                weights.linear(self + "v_proj"),
+                spec.family().queryKeyNorm()
+                        ? Optional.of(new BeforeAttention.HeadNorms(
+                                weights.norm(self + "q_norm", epsilon), weights.norm(self + "k_norm", epsilon)))
+                        : Optional.empty(),
+                spec.headSize());
+        this.after = new AfterAttention(
+                weights.linear(self + "o_proj"),
+                weights.norm(layer + "post_attention_layernorm", epsilon),
+                new GatedMlp(
+                        weights.linear(layer + "mlp.gate_proj"),
+                        weights.linear(layer + "mlp.up_proj"),
+                        weights.linear(layer + "mlp.down_proj")));
     }
 
     /** Whether anything in it is trained. */
     boolean isTrained() {
-        return Stream.of(projectionParameters(), finishParameters(), mlp.down().parameters())
+        return Stream.of(before.parameters(), after.parameters())
                 .flatMap(List::stream)
                 .anyMatch(Parameter::isTrained);
     }
 
-    /** This layer for one micro-batch: a segment from [s,D] to [s,D]. {@code dropout} is part of the math, in inference too. */
-    Segment on(SequenceLayout layout, Rotation rotation, AdapterDropout dropout) {
-        return new OnSequence(layout, rotation, dropout);
+    /**
+     * This layer for one micro-batch: a segment from [s,D] to [s,D] that keeps what {@code strength} says. {@code dropout} is part of
+     * the math, in inference too.
+     */
+    Segment on(SequenceLayout layout, Rotation rotation, AdapterDropout dropout, Strength strength) {
+        return new OnSequence(layout, rotation, dropout, strength);
     }
 
-    /** q [s,N,H], k [s,K,H] and v [s,K,H] of the layer's input x [s,D], not rotated yet. */
-    private Tensor[] project(Tensor x, AdapterDropout dropout) {
-        Tensor normed = inputNorm.apply(x); // [s,D]
-        Tensor q = heads(queries.apply(normed, dropout), spec.heads()); // [s,N,H]
-        Tensor k = heads(keys.apply(normed, dropout), spec.kvHeads()); // [s,K,H]
-        Tensor v = heads(values.apply(normed, dropout), spec.kvHeads()); // [s,K,H]
-        if (!queryKeyNorms.isEmpty()) {
-            q = queryKeyNorms.get(0).apply(q);
-            k = queryKeyNorms.get(1).apply(k);
+    /**
+     * What forward left for backward; what is missing backward computes again.
+     *
+     * @param core attention's output and logsumexp, over all parts of the sequence
+     * @param exchanged q, k and v as attention took them
+     * @param attended attention's output of this rank's tokens [s,N,H]
+     * @param inner between attention and the down projection, tile by tile; empty where it is not kept
+     */
+    private record Kept(
+            Optional<CoreAttention.Output> core,
+            Optional<Qkv> exchanged,
+            Optional<Tensor> attended,
+            List<AfterAttention.Inner> inner)
+            implements AutoCloseable {
+
+        @Override
+        public void close() {
+            core.ifPresent(CoreAttention.Output::close);
+            exchanged.ifPresent(qkv -> Stream.of(qkv.q(), qkv.k(), qkv.v()).forEach(Tensor::close));
+            attended.ifPresent(Tensor::close);
+            inner.forEach(AfterAttention.Inner::close);
         }
-        return new Tensor[] {q, k, v};
-    }
-
-    /** The residual stream behind attention [s,D], and what the down projection is given [s,F]. */
-    private Tensor[] finish(Tensor x, Tensor o, AdapterDropout dropout) {
-        Tensor joined = o.reshape(x.size(0), (long) spec.heads() * spec.headSize()); // [s,N*H]
-        Tensor middle = x.add(outputs.apply(joined, dropout)); // [s,D]
-        return new Tensor[] {middle, mlp.gated(middleNorm.apply(middle), dropout)};
-    }
-
-    /** The layer's output [s,D] from both results of {@link #finish}. */
-    private Tensor output(Tensor middle, Tensor gated, AdapterDropout dropout) {
-        return mlp.down().apply(gated, dropout).add_(middle); // [s,D]
-    }
-
-    private Tensor heads(Tensor x, long count) {
-        return x.view(x.size(0), count, spec.headSize());
-    }
-
-    private List<Parameter> projectionParameters() {
-        List<Parameter> parameters = new ArrayList<>(List.of(inputNorm.weight()));
-        List.of(queries, keys, values).forEach(linear -> parameters.addAll(linear.parameters()));
-        queryKeyNorms.forEach(norm -> parameters.add(norm.weight()));
-        return parameters;
-    }
-
-    private List<Parameter> finishParameters() {
-        List<Parameter> parameters = new ArrayList<>(outputs.parameters());
-        parameters.add(middleNorm.weight());
-        parameters.addAll(mlp.gatedParameters());
-        return parameters;
     }
 
     private final class OnSequence implements Segment {
         private final SequenceLayout layout;
         private final Rotation rotation;
         private final AdapterDropout dropout;
-        private final LocalSegment projection;
+        private final Strength strength;
 
-        OnSequence(SequenceLayout layout, Rotation rotation, AdapterDropout dropout) {
+        OnSequence(SequenceLayout layout, Rotation rotation, AdapterDropout dropout, Strength strength) {
             this.layout = layout;
             this.rotation = rotation;
             this.dropout = dropout;
-            this.projection = new LocalSegment(projectionParameters(), inputs -> project(inputs[0], dropout));
+            this.strength = strength;
+        }
+
+        private boolean keeps(Strength least) {
+            return strength.compareTo(least) >= 0;
+        }
+
+        private List<Tile> tiles(Tensor x) {
+            return Tile.of(x.size(0), how.tileTokens(after.mlp().width()));
         }
 
         @Override
         public Tensor infer(Tensor x) {
             try (TensorScope scope = TensorScope.open();
                     AutoGradMode off = new AutoGradMode(false)) {
-                UlyssesAttention.Forward attended = attended(projection.forward(x));
-                return scope.keep(finished(x, attended.output()));
+                Tensor attended = attended(x); // [s,N,H]
+                return scope.keep(finished(x, attended, inner -> {}));
             }
         }
 
-        private Qkv rotated(Tensor... qkv) {
-            return new Qkv(rotation.apply(qkv[0]), rotation.apply(qkv[1]), qkv[2]);
-        }
-
-        private Qkv rotated(Graph projected) {
-            return rotated(projected.output(0), projected.output(1), projected.output(2));
-        }
-
-        /** Attention's forward; what was exchanged for it is freed at once. */
-        private UlyssesAttention.Forward attended(Tensor... projected) {
+        /** Attention's output [s,N,H]; all else is freed. */
+        private Tensor attended(Tensor x) {
             try (TensorScope scope = TensorScope.open()) {
-                UlyssesAttention.Forward result = attention.forward(attention.exchange(rotated(projected)), layout);
-                scope.keep(result.core().out());
-                scope.keep(result.core().logsumexp());
-                return new UlyssesAttention.Forward(scope.keep(result.output()), result.core());
+                return scope.keep(attention.forward(exchanged(x), layout).output());
             }
         }
 
-        /** The part behind attention, for the tokens that {@code drops} is for. */
-        private LocalSegment finish(AdapterDropout drops) {
-            return new LocalSegment(
-                    finishParameters(), inputs -> DecoderLayer.this.finish(inputs[0], inputs[1], drops));
+        /** q [S,n,H], k and v [S,k,H] of the whole sequence for this rank's heads. */
+        private Qkv exchanged(Tensor x) {
+            try (TensorScope scope = TensorScope.open()) {
+                Qkv qkv = attention.exchange(before.forward(x, rotation, dropout, tiles(x)));
+                return new Qkv(scope.keep(qkv.q()), scope.keep(qkv.k()), scope.keep(qkv.v()));
+            }
         }
 
-        /** The layer's output [s,D] from its input and attention's output, tile by tile. */
-        private Tensor finished(Tensor x, Tensor attended) {
+        @Override
+        public Pass forward(Tensor x) {
+            try (TensorScope scope = TensorScope.open();
+                    AutoGradMode off = new AutoGradMode(false)) {
+                List<AfterAttention.Inner> inner = new ArrayList<>();
+                Optional<Qkv> qkv;
+                Optional<CoreAttention.Output> core;
+                Tensor attended; // [s,N,H]
+                try (TensorScope untilAttended = TensorScope.open()) {
+                    Qkv exchanged = exchanged(x);
+                    UlyssesAttention.Forward result = attention.forward(exchanged, layout);
+                    qkv = keeps(Strength.PROJECTIONS) ? Optional.of(owned(exchanged)) : Optional.empty();
+                    core = keeps(Strength.ATTENTION) ? Optional.of(owned(result.core())) : Optional.empty();
+                    attended = untilAttended.keep(result.output());
+                }
+                boolean all = keeps(Strength.EVERYTHING);
+                Tensor output = TensorScope.own(finished(x, attended, it -> {
+                    if (all) {
+                        inner.add(it.owned());
+                    }
+                }));
+                Optional<Tensor> local = all ? Optional.of(TensorScope.own(attended)) : Optional.empty();
+                return new LayerPass(x, output, new Kept(core, qkv, local, inner), this);
+            }
+        }
+
+        /** The layer's output [s,D] from its input and attention's output, tile by tile; {@code each} sees what lies inside of one. */
+        private Tensor finished(Tensor x, Tensor attended, Consumer<AfterAttention.Inner> each) {
+            Tensor joined = joined(attended); // [s,N*H]
             Tensor output = torch.empty_like(x);
-            for (Tile tile : Tile.of(x.size(0), how.tileTokens(mlp.width()))) {
+            for (Tile tile : tiles(x)) {
                 try (TensorScope scope = TensorScope.open()) {
-                    AdapterDropout drops = dropout.part(tile.first(), tile.tokens());
-                    Tensor[] result = finish(drops).forward(tile.in(x), tile.in(attended));
-                    tile.in(output).copy_(output(result[0], result[1], drops));
+                    AfterAttention.Inner inner = after.inner(tile.in(x), tile.in(joined), tile.in(dropout));
+                    tile.in(output).copy_(after.output(inner, tile.in(dropout)));
+                    each.accept(inner);
                 }
             }
             return output;
         }
 
-        /** Gradients of the layer's input and of attention's output from a recorded {@link #finish}. */
-        private Tensor[] backward(Graph finished, Tensor dOutput, AdapterDropout drops) {
-            Tensor dGated = mlp.down().backward(finished.output(1), dOutput, drops); // [s,F]
-            return finished.backward(dOutput, dGated);
-        }
-
-        @Override
-        public Pass forward(Tensor x) {
-            return how.checkpointing() ? recomputing(x) : keeping(x);
-        }
-
-        private Pass recomputing(Tensor x) {
-            try (TensorScope scope = TensorScope.open();
-                    AutoGradMode off = new AutoGradMode(false)) {
-                UlyssesAttention.Forward attended = attended(projection.forward(x));
-                CoreAttention.Output core = owned(attended.core());
-                Tensor output = TensorScope.own(finished(x, attended.output()));
-                return new LayerPass(output, core, new Recomputed(x, core), this);
-            }
-        }
-
-        private Pass keeping(Tensor x) {
-            try (TensorScope scope = TensorScope.open();
-                    AutoGradMode off = new AutoGradMode(false)) {
-                Graph projected = projection.record(x);
-                Qkv exchanged = attention.exchange(rotated(projected));
-                UlyssesAttention.Forward attended = attention.forward(exchanged, layout);
-                CoreAttention.Output core = owned(attended.core());
-                Graph finished = finish(dropout).record(x, attended.output());
-                Tensor output = TensorScope.own(output(finished.output(0), finished.output(1), dropout));
-                return new LayerPass(output, core, new Kept(projected, owned(exchanged), finished, this), this);
-            }
-        }
-
         private Tensor backward(Tensor dOutput, LayerPass pass) {
             try (TensorScope scope = TensorScope.open();
                     AutoGradMode off = new AutoGradMode(false)) {
-                Tensor[] dFinish =
-                        pass.recall().finishBackward(dOutput); // of x [s,D] and of attention's output [s,N,H]
-                try (Graph projected = pass.recall().projected()) {
-                    Qkv exchanged = pass.recall().exchanged(projected);
-                    Qkv dQkv = attention.backward(dFinish[1], exchanged, pass.core(), layout);
-                    Tensor[] dProjection =
-                            projected.backward(rotation.backward(dQkv.q()), rotation.backward(dQkv.k()), dQkv.v());
-                    return scope.keep(dFinish[0].add(dProjection[0])); // [s,D]
-                }
+                Tensor x = pass.x();
+                Kept kept = pass.kept();
+                Tensor dX = scope.keep(torch.empty_like(x)); // [s,D]
+                Qkv dQkv = kept.core().isPresent()
+                        ? attentionBackward(dOutput, pass, kept.core().get(), dX)
+                        : attentionRunAgain(dOutput, pass, dX);
+                before.backward(x, dQkv, rotation, dropout, tiles(x), dX);
+                return dX;
             }
         }
 
-        /** Where backward gets what forward had, in this order. */
-        private interface Recall extends AutoCloseable {
-            Tensor[] finishBackward(Tensor dOutput);
-
-            Graph projected();
-
-            Qkv exchanged(Graph projected);
-
-            @Override
-            void close();
-        }
-
-        /** The graphs of both local parts, and q, k and v as exchanged. */
-        private record Kept(Graph projected, Qkv qkv, Graph finished, OnSequence segment) implements Recall {
-            @Override
-            public Tensor[] finishBackward(Tensor dOutput) {
-                try (finished) {
-                    return segment.backward(finished, dOutput, segment.dropout);
+        /** Gradients of q, k and v of this rank's tokens; {@code dX} gets what goes round attention. */
+        private Qkv attentionBackward(Tensor dOutput, LayerPass pass, CoreAttention.Output core, Tensor dX) {
+            try (TensorScope scope = TensorScope.open()) {
+                Tensor dAttended;
+                try (TensorScope inner = TensorScope.open()) {
+                    Tensor attended = pass.kept().attended().orElseGet(() -> attention.outputAgain(core)); // [s,N,H]
+                    dAttended = inner.keep(finishBackward(dOutput, pass, attended, dX));
                 }
-            }
-
-            @Override
-            public Qkv exchanged(Graph ofProjection) {
-                return qkv;
-            }
-
-            @Override
-            public void close() {
-                projected.close();
-                qkv.q().close();
-                qkv.k().close();
-                qkv.v().close();
-                finished.close();
+                Qkv exchanged = pass.kept().exchanged().orElseGet(() -> exchanged(pass.x()));
+                return kept(scope, attention.backward(dAttended, exchanged, core, layout));
             }
         }
 
-        /**
-         * From the input and attention's output: the local parts and both exchanges run again; attention's forward, which grows with
-         * the square of the length, does not (numerics.md, section 2).
-         */
-        private final class Recomputed implements Recall {
-            private final Tensor x;
-            private final CoreAttention.Output core;
-
-            Recomputed(Tensor x, CoreAttention.Output core) {
-                this.x = x;
-                this.core = core;
+        /** The same where nothing was kept. */
+        private Qkv attentionRunAgain(Tensor dOutput, LayerPass pass, Tensor dX) {
+            try (TensorScope scope = TensorScope.open()) {
+                Qkv exchanged = exchanged(pass.x());
+                UlyssesAttention.Forward again = attention.forward(exchanged, layout);
+                Tensor dAttended = finishBackward(dOutput, pass, again.output(), dX);
+                return kept(scope, attention.backward(dAttended, exchanged, again.core(), layout));
             }
+        }
 
-            @Override
-            public Tensor[] finishBackward(Tensor dOutput) {
-                try (TensorScope scope = TensorScope.open()) {
-                    Tensor attended = attention.outputAgain(core); // [s,N,H]
-                    Tensor dX = scope.keep(torch.empty_like(x));
-                    Tensor dAttended = scope.keep(torch.empty_like(attended));
-                    for (Tile tile : Tile.of(x.size(0), how.tileTokens(mlp.width()))) {
-                        backward(tile, attended, dOutput, dX, dAttended);
-                    }
-                    return new Tensor[] {dX, dAttended};
-                }
-            }
-
-            private void backward(Tile tile, Tensor attended, Tensor dOutput, Tensor dX, Tensor dAttended) {
-                AdapterDropout drops = dropout.part(tile.first(), tile.tokens());
+        /** Backward of {@link #finished}: gives that of attention's output [s,N,H] and writes the rest to {@code dX}. */
+        private Tensor finishBackward(Tensor dOutput, LayerPass pass, Tensor attended, Tensor dX) {
+            Tensor joined = joined(attended); // [s,N*H]
+            Tensor dJoined = torch.empty_like(joined);
+            List<AfterAttention.Inner> kept = pass.kept().inner();
+            int index = 0;
+            for (Tile tile : tiles(dX)) {
+                AdapterDropout drops = tile.in(dropout);
                 try (TensorScope scope = TensorScope.open();
-                        Graph finished = finish(drops).record(tile.in(x), tile.in(attended))) {
-                    Tensor[] gradients = OnSequence.this.backward(finished, tile.in(dOutput), drops);
-                    tile.in(dX).copy_(gradients[0]);
-                    tile.in(dAttended).copy_(gradients[1]);
+                        AfterAttention.Inner inner = kept.isEmpty()
+                                ? after.inner(tile.in(pass.x()), tile.in(joined), drops)
+                                : kept.get(index++)) {
+                    AfterAttention.Gradients gradients =
+                            after.backward(tile.in(joined), inner, tile.in(dOutput), drops);
+                    tile.in(dX).copy_(gradients.x());
+                    tile.in(dJoined).copy_(gradients.attended());
                 }
             }
-
-            @Override
-            public Graph projected() {
-                return projection.record(x);
-            }
-
-            @Override
-            public Qkv exchanged(Graph projected) {
-                return attention.exchange(rotated(projected));
-            }
-
-            @Override
-            public void close() {
-                // holds nothing of its own
-            }
-        }
-
-        private record LayerPass(Tensor output, CoreAttention.Output core, Recall recall, OnSequence segment)
-                implements Pass {
-
-            @Override
-            public Tensor backward(Tensor dOutput) {
-                return segment.backward(dOutput, this);
-            }
-
-            @Override
-            public void close() {
-                output.close();
-                core.close();
-                recall.close();
-            }
+            return dJoined.view(attended.sizes());
         }
     }
 
-    /** Tokens {@code first} to {@code first + tokens} of a sequence. */
-    private record Tile(long first, long tokens) {
+    private record LayerPass(Tensor x, Tensor output, Kept kept, OnSequence segment) implements Segment.Pass {
 
-        /** All tiles of a sequence, each of {@code most} tokens but for the last. */
-        static List<Tile> of(long length, long most) {
-            return LongStream.iterate(0, first -> first < length, first -> first + most)
-                    .mapToObj(first -> new Tile(first, Math.min(most, length - first)))
-                    .toList();
+        @Override
+        public Tensor backward(Tensor dOutput) {
+            return segment.backward(dOutput, this);
         }
 
-        Tensor in(Tensor x) {
-            return x.narrow(0, first, tokens);
+        @Override
+        public void close() {
+            output.close();
+            kept.close();
         }
+    }
+
+    private static Tensor joined(Tensor heads) {
+        return heads.reshape(heads.size(0), heads.size(1) * heads.size(2)); // [s,N*H]
+    }
+
+    private static Qkv kept(TensorScope scope, Qkv qkv) {
+        return new Qkv(scope.keep(qkv.q()), scope.keep(qkv.k()), scope.keep(qkv.v()));
     }
 
     private static Qkv owned(Qkv qkv) {

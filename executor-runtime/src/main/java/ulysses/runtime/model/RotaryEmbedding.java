@@ -26,20 +26,35 @@ public final class RotaryEmbedding {
 
         /** Rotates heads [s,heads,H]. */
         public Tensor apply(Tensor x) {
-            long half = x.size(2) / 2;
-            Tensor swapped = torch.cat(new TensorVector(x.narrow(2, half, half).neg(), x.narrow(2, 0, half)), 2);
-            return x.mul(cos).add_(swapped.mul_(sin)); // [s,heads,H]
+            Tensor result = torch.empty_like(x);
+            apply(x, result);
+            return result;
+        }
+
+        /** Rotates heads {@code x} [s,heads,H] into {@code result} of the same shape. */
+        void apply(Tensor x, Tensor result) {
+            rotate(x, result, 1);
         }
 
         /** Backward of {@link #apply}: the rotation by the negative angle. */
         public Tensor backward(Tensor dRotated) {
-            long half = dRotated.size(2) / 2;
-            Tensor swapped = torch.cat(
-                    new TensorVector(
-                            dRotated.narrow(2, half, half),
-                            dRotated.narrow(2, 0, half).neg()),
-                    2);
-            return dRotated.mul(cos).add_(swapped.mul_(sin)); // [s,heads,H]
+            Tensor result = torch.empty_like(dRotated);
+            rotate(dRotated, result, -1);
+            return result;
+        }
+
+        private void rotate(Tensor x, Tensor result, double direction) {
+            long half = x.size(2) / 2;
+            Tensor first = x.narrow(2, 0, half); // [s,heads,H/2]
+            Tensor second = x.narrow(2, half, half);
+            turn(first, second, result.narrow(2, 0, half), 0, -direction);
+            turn(second, first, result.narrow(2, half, half), half, direction);
+        }
+
+        private void turn(Tensor x, Tensor other, Tensor result, long offset, double sign) {
+            long half = x.size(2);
+            torch.mul_out(result, x, cos.narrow(2, offset, half))
+                    .addcmul_(other, sin.narrow(2, offset, half), new Scalar(sign));
         }
     }
 

@@ -27,10 +27,7 @@ public final class ReferenceModel implements Reference {
             Tensor embedded = model.embed(slice.ids()); // [s,D]
             Tensor hidden = model.on(new SequenceLayout(batch.documentEnds()), slice.positions())
                     .infer(embedded);
-            try (CausalLm.HeadUse head = model.useHead()) {
-                return scores.logProbabilities(
-                        new Objective.Part(batch, slice, new double[0], hidden), Answers.of(batch));
-            }
+            return scores.logProbabilities(new Objective.Part(batch, slice, new double[0], hidden), Answers.of(batch));
         }
     }
 }

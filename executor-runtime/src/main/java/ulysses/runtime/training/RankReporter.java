@@ -50,6 +50,11 @@ final class RankReporter {
         }
     }
 
+    /** Logs how much more layers keep from now on. */
+    void activationRoom(long bytes) {
+        LOG.info("activation_memory auto: up to {} MiB beside attention's outputs are kept from now on", bytes >> 20);
+    }
+
     /** Says something the user should read. */
     void warning(String message) {
         event(new RankEvent.Warning(rank, message));

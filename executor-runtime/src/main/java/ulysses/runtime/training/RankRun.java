@@ -14,6 +14,7 @@ import org.jspecify.annotations.Nullable;
 import ulysses.runtime.checkpoint.Checkpoint;
 import ulysses.runtime.checkpoint.TrainState;
 import ulysses.runtime.collective.ProcessGroups;
+import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.PreferenceConfig;
 import ulysses.runtime.config.TrainingConfig;
@@ -28,9 +29,7 @@ import ulysses.runtime.mesh.RankAssignment;
 import ulysses.runtime.mesh.RankEvent;
 import ulysses.runtime.model.CausalLm;
 import ulysses.runtime.model.InitialWeights;
-import ulysses.runtime.model.ParameterSharing;
 import ulysses.runtime.model.Parameters;
-import ulysses.runtime.model.Sharding;
 import ulysses.runtime.objective.NextToken;
 import ulysses.runtime.objective.Objective;
 import ulysses.runtime.objective.Preference;
@@ -40,7 +39,6 @@ import ulysses.runtime.weights.AdapterDirectory;
 import ulysses.runtime.weights.DataType;
 import ulysses.runtime.weights.Folder;
 import ulysses.runtime.weights.ModelDirectory;
-import ulysses.runtime.weights.TensorData;
 import ulysses.runtime.weights.TunedModel;
 import ulysses.runtime.weights.WeightFile;
 import ulysses.runtime.weights.WeightIndex;
@@ -84,34 +82,25 @@ final class RankRun {
                         hadoop,
                         source.spec().vocabularySize());
                 Parameters parameters =
-                        new Parameters(tuned.plan(), config.model().computeType(), device, sharding());
+                        new Parameters(tuned.plan(), config.model().computeType(), device);
                 AdamW optimizer = new AdamW(parameters, config.step())) {
             rows.require(content());
             initialise(source, tuned, parameters);
             reporter.phase("connect", 0);
             try (ProcessGroups groups = ProcessGroups.open(
-                            assignment, port -> reporter.event(new RankEvent.StoreOpen(assignment.rank(), port)));
-                    ParameterSharing sharing = new ParameterSharing(parameters, groups.world())) {
-                return train(source, tuned, new Trained(sharing, optimizer, rows), groups);
+                    assignment, port -> reporter.event(new RankEvent.StoreOpen(assignment.rank(), port)))) {
+                return train(source, tuned, new Trained(parameters, optimizer, rows), groups);
             }
         }
     }
 
-    private Sharding sharding() {
-        return Sharding.of(
-                config.parallel().zeroStage(),
-                assignment.rank(),
-                assignment.mesh().worldSize());
-    }
-
-    private record Trained(ParameterSharing sharing, AdamW optimizer, PackedDataset rows) {}
+    private record Trained(Parameters parameters, AdamW optimizer, PackedDataset rows) {}
 
     private long train(ModelDirectory source, TunedModel tuned, Trained trained, ProcessGroups groups)
             throws IOException {
-        ParameterSharing sharing = trained.sharing();
-        Parameters parameters = sharing.parameters();
+        Parameters parameters = trained.parameters();
         Agreement agreement = new Agreement(groups.world(), parameters.device());
-        ModelState model = new ModelState(tuned, sharing, trained.optimizer());
+        ModelState model = new ModelState(tuned, parameters, trained.optimizer());
         RunCheckpoints checkpoints = new RunCheckpoints(assignment, source, tuned, agreement, hadoop);
         List<String> warnings = new ArrayList<>();
         Optional<Checkpoint> resumed = checkpoints.latest(warnings);
@@ -120,18 +109,22 @@ final class RankRun {
         resumed.ifPresent(checkpoint -> checkpoints.restore(checkpoint, rowsFingerprint, model));
 
         RankBatches batches = RankBatches.training(trained.rows(), assignment.mesh(), assignment.rank(), config.step());
-        CausalLm policy = policy(tuned, sharing, groups);
+        CausalLm policy = policy(tuned, parameters, groups);
         Optional<TrainerLog> log =
                 assignment.rank() == 0 ? Optional.of(log(tuned, batches, resumed)) : Optional.empty();
         try (EvaluationRows evalRows = evaluationRows(tuned.spec().vocabularySize());
                 RunReference references = new RunReference(
-                        config, new RunReference.Start(source, tuned, parameters.device(), hadoop), policy, groups)) {
+                        config,
+                        new RunReference.Start(source, tuned, parameters.device(), hadoop),
+                        policy,
+                        groups.sequenceParallel())) {
             Objective objective = objective(policy, references, rowSets(trained.rows(), evalRows), agreement);
             SequenceStep sequence = new SequenceStep(policy, objective, groups.sequenceParallel());
             TrainStep step = new TrainStep(
                     sequence,
-                    sharing,
+                    parameters,
                     trained.optimizer(),
+                    groups.world(),
                     config.step().maxGradNorm(),
                     new GradientStrategies(
                             config.step().strategies(), config.step().seed()));
@@ -139,7 +132,16 @@ final class RankRun {
                     evalRows.rows().map(rows -> new EvaluationPass(sequence, evaluated(rows), agreement));
             TrainLoop loop = new TrainLoop(
                     config,
-                    new TrainLoop.Parts(batches, step, model, checkpoints, evaluation, log, reporter, memory()),
+                    new TrainLoop.Parts(
+                            batches,
+                            step,
+                            model,
+                            checkpoints,
+                            evaluation,
+                            log,
+                            reporter,
+                            memory(),
+                            room(policy, agreement)),
                     resumed.map(Checkpoint::state).orElseGet(() -> beginning(rowsFingerprint)));
             TrainState end = loop.run();
             finish(evaluation, log, end);
@@ -165,6 +167,15 @@ final class RankRun {
                 : DeviceMemory.cuda(assignment.deviceIndex());
     }
 
+    private Optional<ActivationRoom> room(CausalLm policy, Agreement agreement) {
+        if (config.model().activationMemory().kind() != ActivationMemory.Kind.AUTO) {
+            return Optional.empty();
+        }
+        boolean shared = config.parallel().device() == ParallelConfig.Device.CPU;
+        String device = shared ? assignment.host() : "device of rank " + assignment.rank();
+        return Optional.of(new ActivationRoom(policy, memory(), agreement, device));
+    }
+
     private void initialise(ModelDirectory source, TunedModel tuned, Parameters parameters) {
         InitialWeights weights = new InitialWeights(tuned.spec(), parameters);
         long seed = config.step().seed();
@@ -186,12 +197,12 @@ final class RankRun {
         }
     }
 
-    private CausalLm policy(TunedModel tuned, ParameterSharing sharing, ProcessGroups groups) {
+    private CausalLm policy(TunedModel tuned, Parameters parameters, ProcessGroups groups) {
         CausalLm.Layers how =
-                new CausalLm.Layers(config.parallel().device(), config.model().gradientCheckpointing());
+                new CausalLm.Layers(config.parallel().device(), config.model().activationMemory());
         return new CausalLm(
                 tuned.spec(),
-                sharing,
+                parameters,
                 tuned.adapter()
                         .map(lora -> new CausalLm.Adapter(lora, config.step().seed())),
                 how,
@@ -285,22 +296,20 @@ final class RankRun {
     }
 
     private void export(ModelDirectory source, TunedModel tuned, ModelState model, TrainState end) {
-        reporter.phase("export", end.step());
-        try (ModelState.Weights weights = model.exported()) {
-            if (assignment.rank() == 0) {
-                export(source, tuned, weights.tensors());
+        if (assignment.rank() == 0) {
+            reporter.phase("export", end.step());
+            Folder output = Folder.at(config.output().outputDir(), hadoop);
+            if (tuned.adapter().isPresent()) {
+                source.copyTokenizerTo(output);
+                AdapterDirectory.write(output, tuned.adapter().get(), tuned.origin(config), model.weights());
+            } else {
+                HuggingFaceExport.write(
+                        source,
+                        tuned.spec(),
+                        model.weights(),
+                        output,
+                        config.output().maxShardBytes());
             }
-        }
-    }
-
-    private void export(ModelDirectory source, TunedModel tuned, List<TensorData> weights) {
-        Folder output = Folder.at(config.output().outputDir(), hadoop);
-        if (tuned.adapter().isPresent()) {
-            source.copyTokenizerTo(output);
-            AdapterDirectory.write(output, tuned.adapter().get(), tuned.origin(config), weights);
-        } else {
-            HuggingFaceExport.write(
-                    source, tuned.spec(), weights, output, config.output().maxShardBytes());
         }
     }
 }

@@ -11,14 +11,13 @@ import org.apache.hadoop.conf.Configuration;
 import org.bytedeco.pytorch.Device;
 import org.jspecify.annotations.Nullable;
 import ulysses.runtime.collective.Collectives;
-import ulysses.runtime.collective.ProcessGroups;
+import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.PreferenceConfig;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.data.MicroBatch;
 import ulysses.runtime.data.RankBatches;
 import ulysses.runtime.model.CausalLm;
 import ulysses.runtime.model.InitialWeights;
-import ulysses.runtime.model.ParameterSharing;
 import ulysses.runtime.model.Parameters;
 import ulysses.runtime.objective.Reference;
 import ulysses.runtime.objective.ReferenceModel;
@@ -43,8 +42,8 @@ final class RunReference implements AutoCloseable {
     private final TrainingConfig config;
     private final Start start;
     private final CausalLm policy;
-    private final ProcessGroups groups;
-    private @Nullable ParameterSharing held;
+    private final Collectives group;
+    private @Nullable Parameters held;
 
     /** The model that training starts from, how it is trained, and where it computes. */
     record Start(ModelDirectory source, TunedModel tuned, Device device, Configuration hadoop) {}
@@ -57,17 +56,17 @@ final class RunReference implements AutoCloseable {
      */
     record RowSet(String folder, RankBatches batches) {}
 
-    /** Nothing is loaded yet; {@code groups} are those of {@code policy}. */
-    RunReference(TrainingConfig config, Start start, CausalLm policy, ProcessGroups groups) {
+    /** Nothing is loaded yet; {@code group} shares each sequence of {@code policy}. */
+    RunReference(TrainingConfig config, Start start, CausalLm policy, Collectives group) {
         this.config = config;
         this.start = start;
         this.policy = policy;
-        this.groups = groups;
+        this.group = group;
     }
 
     /** Ranks that share each sequence. */
     Collectives group() {
-        return groups.sequenceParallel();
+        return group;
     }
 
     /**
@@ -87,7 +86,7 @@ final class RunReference implements AutoCloseable {
     /** The model as a reference, loaded now. */
     private Reference model(Optional<String> other) throws IOException {
         if (other.isEmpty() && policy.withoutAdapters() != policy) {
-            return new ReferenceModel(policy.withoutAdapters(), group());
+            return new ReferenceModel(policy.withoutAdapters(), group);
         }
         ModelDirectory source = source(other);
         ModelSpec spec = other.isEmpty() ? start.tuned().spec() : TunedModel.scaled(config, source.spec());
@@ -97,13 +96,9 @@ final class RunReference implements AutoCloseable {
                     "ref_model %s has vocab_size %d, but model_name_or_path has %d; both need the same tokenizer"
                             .formatted(source.folder().path(), spec.vocabularySize(), vocabulary));
         }
-        Parameters parameters = new Parameters(
-                ParameterPlan.frozen(spec),
-                config.model().computeType(),
-                start.device(),
-                policy.parameters().sharding());
-        ParameterSharing sharing = new ParameterSharing(parameters, groups.world());
-        held = sharing;
+        Parameters parameters =
+                new Parameters(ParameterPlan.frozen(spec), config.model().computeType(), start.device());
+        held = parameters;
         InitialWeights weights = new InitialWeights(spec, parameters);
         if (isDrawn(other)) {
             weights.draw(config.step().seed());
@@ -112,8 +107,8 @@ final class RunReference implements AutoCloseable {
                 weights.load(files);
             }
         }
-        CausalLm.Layers how = new CausalLm.Layers(config.parallel().device(), true);
-        return new ReferenceModel(new CausalLm(spec, sharing, Optional.empty(), how, group()), group());
+        CausalLm.Layers how = new CausalLm.Layers(config.parallel().device(), ActivationMemory.NONE);
+        return new ReferenceModel(new CausalLm(spec, parameters, how, group), group);
     }
 
     private ModelDirectory source(Optional<String> other) {
@@ -174,7 +169,7 @@ final class RunReference implements AutoCloseable {
             reporter.phase("reference", step);
             for (MicroBatch batch : batches.step(step).microBatches()) {
                 double[] sums = model.documentSums(batch);
-                if (group().rank() == 0) { // the same on all ranks of the group
+                if (group.rank() == 0) { // the same on all ranks of the group
                     own.add(batch, sums);
                 }
             }
@@ -214,7 +209,6 @@ final class RunReference implements AutoCloseable {
     public void close() {
         if (held != null) {
             held.close();
-            held.parameters().close();
             held = null;
         }
     }

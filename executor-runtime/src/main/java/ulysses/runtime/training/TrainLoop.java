@@ -41,7 +41,8 @@ final class TrainLoop {
             Optional<EvaluationPass> evaluation,
             Optional<TrainerLog> log,
             RankReporter reporter,
-            DeviceMemory memory) {}
+            DeviceMemory memory,
+            Optional<ActivationRoom> room) {}
 
     /** Begins after {@code start}. */
     TrainLoop(TrainingConfig config, Parts parts, TrainState start) {
@@ -55,10 +56,14 @@ final class TrainLoop {
     /** Runs all steps that are left; returns the last state. */
     TrainState run() throws IOException {
         long total = parts.batches().totalSteps();
+        long first = state.step();
         while (state.step() < total) {
             parts.reporter().phase("step", state.step() + 1);
             StepBatches batches = parts.batches().step(state.step());
             StepMetrics metrics = parts.step().run(batches, schedule.at(state.step()));
+            if (state.step() == first) {
+                parts.room().ifPresent(room -> parts.reporter().activationRoom(room.open(batches)));
+            }
             state = advanced(batches, metrics);
             checkFinite(metrics);
             report(metrics, total);

@@ -18,6 +18,7 @@ import ulysses.runtime.collective.RankThreads;
 import ulysses.runtime.collective.SingleRank;
 import ulysses.runtime.memory.TensorArrays;
 import ulysses.runtime.memory.TensorScope;
+import ulysses.runtime.mesh.HeadLayout;
 
 /**
  * Every cell carries its own coordinates, {@code kind * 1000000 + token * 1000 + head * 10 + i}, so that a misplaced block shows. Which

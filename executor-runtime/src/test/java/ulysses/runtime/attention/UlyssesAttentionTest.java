@@ -14,6 +14,7 @@ import ulysses.runtime.collective.RankThreads;
 import ulysses.runtime.config.ParallelConfig.Device;
 import ulysses.runtime.memory.TensorArrays;
 import ulysses.runtime.memory.TensorScope;
+import ulysses.runtime.mesh.HeadLayout;
 import ulysses.runtime.segment.Autograd;
 
 /**

@@ -48,7 +48,8 @@ class ConfigFileTest {
                 .isEqualTo(new StepConfig(
                         8, 1, 5e-5, 3, -1, "linear", Map.of(), 0, 0, 0, 0.9, 0.999, 1e-8, 1, 42, 42, true));
         assertThat(config.model())
-                .isEqualTo(new TrainingConfig.Model("model", false, ComputeType.FLOAT32, null, "auto", true));
+                .isEqualTo(new TrainingConfig.Model(
+                        "model", false, ComputeType.FLOAT32, null, "auto", ActivationMemory.ATTENTION));
         assertThat(config.data().cutoffLength()).isEqualTo(2048);
         assertThat(config.data().datasetDir()).isEqualTo(here("data"));
         assertThat(config.data().enableThinking()).isTrue();
@@ -56,7 +57,7 @@ class ConfigFileTest {
         assertThat(config.data().preprocessingBatchSize()).isEqualTo(1000);
         assertThat(config.tuning()).isEqualTo(new TuningConfig.Full(TuningConfig.Stage.SFT));
         assertThat(config.evaluation()).isEqualTo(new TrainingConfig.Evaluation(EvalStrategy.NO, 500, 0, false, 8));
-        assertThat(config.parallel()).isEqualTo(new ParallelConfig(0, 1, Device.CPU, 1800, 600, 3, 1800, 0));
+        assertThat(config.parallel()).isEqualTo(new ParallelConfig(0, 1, Device.CPU, 1800, 600, 3, 1800));
         assertThat(config.output())
                 .isEqualTo(new TrainingConfig.Output(
                         here("out"),

@@ -18,6 +18,7 @@ import ulysses.runtime.attention.SequenceLayout;
 import ulysses.runtime.collective.Collectives;
 import ulysses.runtime.collective.Collectives.Operation;
 import ulysses.runtime.collective.RankThreads;
+import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
 import ulysses.runtime.memory.TensorScope;
@@ -27,7 +28,7 @@ import ulysses.runtime.weights.ModelSpec;
 /**
  * The bytes that {@link Collectives} counts over forward and backward of a layer, against the formula of numerics.md, section 2
  * (DeepSpeed-Ulysses, arXiv:2309.14509, section 3.2): q, k, v and o in forward, their gradients in backward, and q, k, v and o once
- * more with activation checkpointing. In units of {@code u = S N H / P} elements a rank, q and o count 1 each, k and v K/N each;
+ * more where something is computed again. In units of {@code u = S N H / P} elements a rank, q and o count 1 each, k and v K/N each;
  * where kv heads are copied, K is the number of kv heads that all ranks hold together, and uneven heads are counted as they are.
  */
 final class LayerTrafficTest {
@@ -35,6 +36,8 @@ final class LayerTrafficTest {
     private static final int TOKENS = 24; // S
     private static final int SIZE = 8; // H
     private static final int LAYERS = 2;
+    private static final List<ActivationMemory> KEPT =
+            List.of(ActivationMemory.FULL, ActivationMemory.ATTENTION, ActivationMemory.NONE);
     private static final List<String> TABLE = new ArrayList<>();
 
     @ParameterizedTest(name = "heads {0}/{1}, P = {2}")
@@ -44,22 +47,22 @@ final class LayerTrafficTest {
     })
     void layersMoveWhatTheFormulaSays(int heads, int kvHeads, int ranks) {
         ModelSpec spec = SmallModels.spec("llama", heads, kvHeads, "");
-        for (boolean checkpointing : new boolean[] {false, true}) {
-            List<long[]> counted =
-                    RankThreads.run(ranks, groups -> measure(spec, checkpointing, groups.sequenceParallel()));
+        for (ActivationMemory memory : KEPT) {
+            List<long[]> counted = RankThreads.run(ranks, groups -> measure(spec, memory, groups.sequenceParallel()));
 
             long total = 0;
             for (int rank = 0; rank < ranks; rank++) {
-                long expected = LAYERS * bytes(heads, kvHeads, ranks, rank, checkpointing);
+                long expected = LAYERS * bytes(heads, kvHeads, ranks, rank, memory);
                 assertThat(counted.get(rank)[0])
-                        .as("bytes of rank %d, checkpointing %s", rank, checkpointing)
+                        .as("bytes of rank %d, keeping %s", rank, memory)
                         .isEqualTo(ranks == 1 ? 0 : expected);
                 total += counted.get(rank)[0];
             }
             int held = IntStream.range(0, ranks)
                     .map(r -> kvs(heads, kvHeads, ranks, r))
                     .sum();
-            long passes = checkpointing ? 3 : 2;
+            boolean again = !memory.equals(ActivationMemory.FULL);
+            long passes = again ? 3 : 2;
             long formula = LAYERS * passes * TOKENS * SIZE * (2L * heads + 2L * held) * Float.BYTES; // over all ranks
             if (ranks > 1) {
                 assertThat(total).as("bytes of all ranks").isEqualTo(formula);
@@ -70,7 +73,7 @@ final class LayerTrafficTest {
                         kvHeads,
                         ranks,
                         held,
-                        checkpointing ? "on" : "off",
+                        memory,
                         total,
                         formula,
                         (double) total / formula));
@@ -79,7 +82,7 @@ final class LayerTrafficTest {
     }
 
     /** What rank {@code rank} puts into the all-to-alls of one layer, its own part included. */
-    private static long bytes(int heads, int kvHeads, int ranks, int rank, boolean checkpointing) {
+    private static long bytes(int heads, int kvHeads, int ranks, int rank, ActivationMemory memory) {
         int part = TOKENS / ranks;
         int n = queries(heads, ranks, rank);
         int k = kvs(heads, kvHeads, ranks, rank);
@@ -92,7 +95,9 @@ final class LayerTrafficTest {
         long output = (long) TOKENS * n; // [S,n,H]
         long dOutput = (long) part * heads; // [s,N,H]
         long dQkv = (long) TOKENS * (n + 2 * k); // [S, n + 2k, H]
-        return (qkv + output + dOutput + dQkv + (checkpointing ? qkv + output : 0)) * SIZE * Float.BYTES;
+        return (qkv + output + dOutput + dQkv + (memory.equals(ActivationMemory.FULL) ? 0 : qkv + output))
+                * SIZE
+                * Float.BYTES;
     }
 
     private static int queries(int heads, int ranks, int rank) {
@@ -109,11 +114,11 @@ final class LayerTrafficTest {
     }
 
     /** Bytes of all-to-all and bytes of anything else, over forward and backward of all layers. */
-    private static long[] measure(ModelSpec spec, boolean checkpointing, Collectives group) {
+    private static long[] measure(ModelSpec spec, ActivationMemory memory, Collectives group) {
         try (Parameters parameters = SmallModels.parameters(spec, ComputeType.FLOAT32);
                 TensorScope scope = TensorScope.open()) {
-            CausalLm model = new CausalLm(
-                    spec, parameters, new CausalLm.Layers(ParallelConfig.Device.CPU, checkpointing), group);
+            CausalLm model =
+                    new CausalLm(spec, parameters, new CausalLm.Layers(ParallelConfig.Device.CPU, memory), group);
             int part = TOKENS / group.size();
             int[] positions = IntStream.range(group.rank() * part, (group.rank() + 1) * part)
                     .toArray();
@@ -135,7 +140,7 @@ final class LayerTrafficTest {
     @AfterAll
     static void writeTable() throws IOException {
         List<String> lines = new ArrayList<>(List.of(
-                "| (heads, kv heads) | P | kv heads held | checkpointing | bytes counted | bytes of the formula | ratio |",
+                "| (heads, kv heads) | P | kv heads held | kept | bytes counted | bytes of the formula | ratio |",
                 "|--|--|--|--|--|--|--|"));
         lines.addAll(TABLE);
         Files.createDirectories(Path.of("target"));

@@ -7,6 +7,7 @@ import java.util.List;
 import org.bytedeco.pytorch.Device;
 import org.junit.jupiter.api.Test;
 import ulysses.runtime.collective.SingleRank;
+import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
 import ulysses.runtime.data.MicroBatch;
@@ -33,8 +34,11 @@ final class PaddingTokenTest {
         try (Parameters parameters = new Parameters(spec, ComputeType.FLOAT32, new Device("cpu"))) {
             new InitialWeights(spec, parameters).draw(1);
             SingleRank alone = new SingleRank("test");
-            CausalLm model =
-                    new CausalLm(spec, parameters, new CausalLm.Layers(ParallelConfig.Device.CPU, true), alone);
+            CausalLm model = new CausalLm(
+                    spec,
+                    parameters,
+                    new CausalLm.Layers(ParallelConfig.Device.CPU, ActivationMemory.ATTENTION),
+                    alone);
             new SequenceStep(model, new NextToken(model.head()), alone)
                     .forwardBackward(MicroBatch.of(List.of(new PackedRow(ids, ids, new int[] {6})), 1), 5);
 

@@ -14,6 +14,7 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -112,8 +113,10 @@ final class RotaryEmbeddingTest {
             Tensor dOut = TensorArrays.gaussian(random, 6, 3, spec.headSize());
             Rotation rotation = new RotaryEmbedding(spec).at(positions, 51, x);
 
-            Autograd.Result plain = Autograd.of(leaves -> rotation.apply(leaves.get(0)), List.of(x), dOut);
+            Autograd.Result plain = Autograd.of(leaves -> plain(rotation, leaves.get(0)), List.of(x), dOut);
 
+            assertThat(TensorArrays.relative(rotation.apply(x), plain(rotation, x)))
+                    .isLessThan(1e-15);
             assertThat(TensorArrays.relative(
                             rotation.backward(dOut), plain.gradients().get(0)))
                     .isLessThan(1e-14);
@@ -121,6 +124,13 @@ final class RotaryEmbeddingTest {
             assertThat(TensorArrays.relative(rotation.backward(rotation.apply(x)), x))
                     .isLessThan(1e-6);
         }
+    }
+
+    /** x cos + [-x2, x1] sin, as the paper's formula is written in Hugging Face's layout. */
+    private static Tensor plain(Rotation rotation, Tensor x) {
+        long half = x.size(2) / 2;
+        Tensor swapped = torch.cat(new TensorVector(x.narrow(2, half, half).neg(), x.narrow(2, 0, half)), 2);
+        return x.mul(rotation.cos()).add(swapped.mul(rotation.sin()));
     }
 
     private static void compare(Tensor actual, JsonNode expectedHalf, ModelSpec spec, double tolerance) {

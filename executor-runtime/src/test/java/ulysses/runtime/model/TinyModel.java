@@ -21,6 +21,7 @@ import org.bytedeco.pytorch.global.torch;
 import ulysses.runtime.attention.SequenceLayout;
 import ulysses.runtime.collective.Collectives;
 import ulysses.runtime.collective.SingleRank;
+import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
 import ulysses.runtime.data.MicroBatch;
@@ -102,7 +103,8 @@ public final class TinyModel implements AutoCloseable {
                 spec,
                 parameters,
                 tuned.adapter().map(lora -> new CausalLm.Adapter(lora, 0)),
-                new CausalLm.Layers(ParallelConfig.Device.CPU, checkpointing),
+                new CausalLm.Layers(
+                        ParallelConfig.Device.CPU, checkpointing ? ActivationMemory.ATTENTION : ActivationMemory.FULL),
                 group);
         this.step = new SequenceStep(model, new NextToken(model.head()), group);
     }

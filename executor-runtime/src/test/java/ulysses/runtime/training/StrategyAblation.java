@@ -13,6 +13,7 @@ import java.util.Random;
 import org.bytedeco.pytorch.Device;
 import org.junit.jupiter.api.Test;
 import ulysses.runtime.collective.SingleRank;
+import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.StepConfig;
 import ulysses.runtime.config.StrategyConfig;
@@ -25,7 +26,6 @@ import ulysses.runtime.gradient.GradientStrategies;
 import ulysses.runtime.memory.NativeRuntime;
 import ulysses.runtime.model.CausalLm;
 import ulysses.runtime.model.InitialWeights;
-import ulysses.runtime.model.ParameterSharing;
 import ulysses.runtime.model.Parameters;
 import ulysses.runtime.objective.NextToken;
 import ulysses.runtime.optimizer.AdamW;
@@ -90,15 +90,11 @@ final class StrategyAblation {
                 AdamW optimizer = new AdamW(parameters, config)) {
             new InitialWeights(SPEC, parameters).draw(seed);
             SingleRank alone = new SingleRank("one");
-            CausalLm model =
-                    new CausalLm(SPEC, parameters, new CausalLm.Layers(ParallelConfig.Device.CPU, false), alone);
+            CausalLm model = new CausalLm(
+                    SPEC, parameters, new CausalLm.Layers(ParallelConfig.Device.CPU, ActivationMemory.FULL), alone);
             SequenceStep sequence = new SequenceStep(model, new NextToken(model.head()), alone);
             TrainStep step = new TrainStep(
-                    sequence,
-                    new ParameterSharing(parameters, alone),
-                    optimizer,
-                    LIMIT,
-                    new GradientStrategies(strategies, seed));
+                    sequence, parameters, optimizer, alone, LIMIT, new GradientStrategies(strategies, seed));
             Random text = new Random(1000 + seed);
             long acted = 0;
             double meanAbs = 0;

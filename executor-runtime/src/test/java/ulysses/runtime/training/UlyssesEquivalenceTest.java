@@ -22,6 +22,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import ulysses.runtime.collective.Collectives;
 import ulysses.runtime.collective.RankThreads;
 import ulysses.runtime.collective.SingleRank;
+import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.StepConfig;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
@@ -33,7 +34,6 @@ import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.mesh.RankMesh;
 import ulysses.runtime.model.CausalLm;
 import ulysses.runtime.model.InitialWeights;
-import ulysses.runtime.model.ParameterSharing;
 import ulysses.runtime.model.Parameters;
 import ulysses.runtime.model.TinyModel;
 import ulysses.runtime.objective.NextToken;
@@ -164,10 +164,10 @@ final class UlyssesEquivalenceTest {
                     tuned.spec(),
                     parameters,
                     tuned.adapter().map(lora -> new CausalLm.Adapter(lora, 7)),
-                    new CausalLm.Layers(ParallelConfig.Device.CPU, true),
+                    new CausalLm.Layers(ParallelConfig.Device.CPU, ActivationMemory.ATTENTION),
                     group);
             SequenceStep sequence = new SequenceStep(model, new NextToken(model.head()), group);
-            TrainStep step = new TrainStep(sequence, new ParameterSharing(parameters, world), optimizer, 0);
+            TrainStep step = new TrainStep(sequence, parameters, optimizer, world, 0);
             for (int s = 0; s < STEPS; s++) {
                 StepMetrics metrics = step.run(batches(rows, mesh, mesh.dataParallelRank(rank), accumulation), 1e-3);
                 losses.add(metrics.loss());

@@ -1,7 +1,8 @@
-package ulysses.runtime.attention;
+package ulysses.runtime.mesh;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /**
  * Which query and kv heads each rank of a sequence-parallel group computes. Query heads are dealt in order, the first N mod P ranks
@@ -43,6 +44,21 @@ public record HeadLayout(int queryHeads, int kvHeads, int ranks) {
     /** Kv heads of {@code rank}, k. */
     public int kvs(int rank) {
         return kvOf(firstQuery(rank) + queries(rank) - 1) - firstKv(rank) + 1;
+    }
+
+    /** Most query heads that any rank has: those of the first. */
+    public int mostQueries() {
+        return queries(0);
+    }
+
+    /** Most kv heads that any rank has. */
+    public int mostKvs() {
+        return IntStream.range(0, ranks).map(this::kvs).max().orElseThrow();
+    }
+
+    /** Heads that travel to all ranks together: N + 2K where P divides K. */
+    public int packed() {
+        return IntStream.range(0, ranks).map(this::packed).sum();
     }
 
     /** Heads that travel to {@code rank} when q, k and v are exchanged together: n + 2k. */
