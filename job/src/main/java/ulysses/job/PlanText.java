@@ -9,6 +9,7 @@ import ulysses.driver.plan.MemoryEstimate.Line;
 import ulysses.driver.plan.MemoryEstimate.Moment;
 import ulysses.driver.plan.RunPlan;
 import ulysses.driver.plan.RunShape;
+import ulysses.driver.plan.StepCommunication;
 import ulysses.driver.plan.StepTimeEstimate;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.weights.ModelSpec;
@@ -63,13 +64,14 @@ final class PlanText {
                 model.vocabularySize()));
         print(String.format(
                 Locale.ROOT,
-                "ranks  %d%s: %d x sequence_parallel_size %d; %s, activation_memory %s",
+                "ranks  %d%s: %d x sequence_parallel_size %d; %s, activation_memory %s%s",
                 mesh.ranks(),
                 config.parallel().ranks() == 0 ? " (num_ranks is left to the cluster; planned for one group)" : "",
                 mesh.groups(),
                 mesh.group(),
                 shape.compute().name().toLowerCase(Locale.ROOT),
-                shape.activations()));
+                shape.activations(),
+                mesh.zeroStage() > 0 ? ", zero_stage " + mesh.zeroStage() : ""));
         print(String.format(
                 Locale.ROOT,
                 "batch  %d x %,d tokens a group and micro-batch (S %,d, s %,d), gradient_accumulation_steps %d",
@@ -129,14 +131,21 @@ final class PlanText {
         RunShape.Mesh mesh = plan.shape().mesh();
         print("");
         print("communication of a rank in a step (own part included; what leaves it)");
-        print("  all-to-all   %s; %s"
-                .formatted(
-                        ByteSize.text(plan.communication().allToAll()),
-                        ByteSize.text(plan.communication().allToAllSent(mesh.group()))));
-        print("  all-reduce   %s; %s"
-                .formatted(
-                        ByteSize.text(plan.communication().gradients()),
-                        ByteSize.text(plan.communication().gradientsSent(mesh.ranks()))));
+        moved(
+                "all-to-all",
+                plan.communication().allToAll(),
+                plan.communication().allToAllSent(mesh.group()));
+        StepCommunication moved = plan.communication();
+        if (moved.reduceScatter() == 0) {
+            moved("all-reduce", moved.allReduce(), moved.allReduceSent(mesh.ranks()));
+        } else {
+            moved("reduce-scatter", moved.reduceScatter(), moved.reduceScatterSent(mesh.ranks()));
+            moved("all-gather", moved.allGather(), moved.allGatherSent(mesh.ranks()));
+        }
+    }
+
+    private void moved(String operation, long bytes, long sent) {
+        print("  %-14s %s; %s".formatted(operation, ByteSize.text(bytes), ByteSize.text(sent)));
     }
 
     private void time(RunPlan plan) {
@@ -146,7 +155,7 @@ final class PlanText {
         part("matrix products", time.matmul(), time);
         part("attention", time.attention(), time);
         part("all-to-all", time.allToAll(), time);
-        part("all-reduce", time.gradients(), time);
+        part("states of ranks", time.states(), time);
         part("optimizer", time.optimizer(), time);
         print(String.format(
                 Locale.ROOT, "  = %-16s %10s  %,.0f tokens/s", "step", time(time.total()), time.tokensPerSecond()));
@@ -185,7 +194,7 @@ final class PlanText {
         print("assumes");
         print(
                 "  every row is full, one document long and trained on from end to end: memory and time at their highest");
-        print("  parameters, gradients and optimizer states are whole on every rank (no ZeRO, no offload yet)");
+        print("  what zero_stage does not cut is whole on every rank; nothing is offloaded");
         print(
                 "  parts of a step follow each other; work bound by memory inside layers is in the shares of hardware.yaml");
         print("  device figures are those of hardware.yaml, which says what was measured");

@@ -4,11 +4,11 @@ import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
-import ulysses.runtime.weights.ParameterSpec;
 
 /**
  * Bytes of one rank, the busiest of its group, line by line. What it counts is what the runtime does today: parameters, gradients and
- * optimizer states are whole on every rank; of a layer its input is kept, and what {@code activation_memory} says; backward runs the
+ * optimizer states are whole on every rank, or cut as {@code zero_stage} says; of a layer its input is kept, and what {@code
+ * activation_memory} says; backward runs the
  * rest again (numerics.md, section 2). Letters as in the style guide: s and S tokens of the rank and of the group, n and k its heads.
  *
  * @param lines in order of their moments
@@ -61,40 +61,12 @@ public record MemoryEstimate(List<Line> lines) {
                 hardware.isCpu() ? "process" : "CUDA context",
                 hardware.reservedBytes(),
                 hardware.isCpu() ? "JVM and libraries, of hardware.yaml" : "and workspaces, of hardware.yaml"));
-        parameters(shape, lines);
+        StateMemory states = new StateMemory(shape);
+        states.addTo(lines);
         new MicroBatchMemory(shape).addTo(lines);
-        long largest = shape.tuned().plan().trained().stream()
-                .mapToLong(ParameterSpec::elements)
-                .max()
-                .orElse(0);
         lines.add(new Line(
-                Moment.GRADIENT_NORM, "gradient norm", 8 * largest, "the largest trained parameter in float64"));
+                Moment.GRADIENT_NORM, "gradient norm", states.widened(), "the largest of what is summed, in float64"));
         return new MemoryEstimate(lines);
-    }
-
-    private static void parameters(RunShape shape, List<Line> lines) {
-        long parameters = shape.trained();
-        long frozen = shape.tuned().plan().frozenElements();
-        if (frozen > 0) {
-            String type = shape.isBfloat16() ? "bfloat16" : "float32";
-            lines.add(new Line(Moment.RUN, "frozen weights", shape.elementBytes() * frozen, type));
-        }
-        if (shape.comparison().askedOnly() > 0) {
-            String type = shape.isBfloat16() ? "bfloat16" : "float32";
-            lines.add(new Line(
-                    Moment.RUN,
-                    "reference model",
-                    shape.elementBytes() * shape.comparison().askedOnly(),
-                    type + "; precompute_ref_logps: true needs none while training"));
-        }
-        if (shape.isBfloat16()) {
-            lines.add(new Line(Moment.RUN, "weights", 2 * parameters, "bfloat16"));
-            lines.add(new Line(Moment.RUN, "master weights", 4 * parameters, "float32"));
-        } else {
-            lines.add(new Line(Moment.RUN, "weights", 4 * parameters, "float32; they are the master weights too"));
-        }
-        lines.add(new Line(Moment.RUN, "gradients", 4 * parameters, "float32"));
-        lines.add(new Line(Moment.RUN, "AdamW's moments", 8 * parameters, "two, float32"));
     }
 
     /** Bytes held at {@code moment}, without what is held longer. */

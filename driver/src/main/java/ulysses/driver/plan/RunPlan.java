@@ -81,6 +81,7 @@ public record RunPlan(
     public List<String> changes() {
         List<String> changes = new ArrayList<>();
         lessKept().ifPresent(changes::add);
+        furtherStage().ifPresent(changes::add);
         fewerRows().ifPresent(changes::add);
         largerGroup().ifPresent(changes::add);
         if (!shape.isBfloat16() && fits(shape.inBfloat16())) {
@@ -102,6 +103,17 @@ public record RunPlan(
             boolean isLess = MemoryEstimate.of(shape.keeping(less), hardware).peak() < memory.peak();
             if (isLess && fits(shape.keeping(less))) {
                 return Optional.of("activation_memory: " + less);
+            }
+        }
+        return Optional.empty();
+    }
+
+    private Optional<String> furtherStage() {
+        for (int stage = shape.mesh().zeroStage() + 1;
+                stage <= 3 && shape.mesh().ranks() > 1;
+                stage++) {
+            if (fits(shape.withStage(stage))) {
+                return Optional.of("zero_stage: " + stage);
             }
         }
         return Optional.empty();
@@ -142,7 +154,7 @@ public record RunPlan(
         String advice = changes.isEmpty()
                 ? String.format(
                         Locale.ROOT,
-                        "no length fits: weights, gradients and optimizer states, whole on every rank, take %.2f GiB",
+                        "no length fits: weights, gradients and optimizer states take %.2f GiB of every rank",
                         memory.permanent() / gib)
                 : "would fit with " + String.join(", or ", changes);
         return String.format(

@@ -47,11 +47,26 @@ public record RunShape(
      *
      * @param groups sequence-parallel groups, DP
      * @param group ranks of one, P
+     * @param zeroStage which states are cut over all ranks
      */
-    public record Mesh(int groups, int group) {
+    public record Mesh(int groups, int group, int zeroStage) {
+        /** Where every rank holds all states. */
+        public Mesh(int groups, int group) {
+            this(groups, group, 0);
+        }
+
         /** All ranks. */
         public int ranks() {
             return groups * group;
+        }
+
+        /** The stage that has an effect: one rank has nobody to share with. */
+        int stage() {
+            return ranks() == 1 ? 0 : zeroStage;
+        }
+
+        private Mesh withGroup(int other) {
+            return new Mesh(groups, other, zeroStage);
         }
     }
 
@@ -116,7 +131,10 @@ public record RunShape(
                 config.parallel().device(),
                 config.data().cutoffLength(),
                 new Batch(config.step().rowsPerRank(), config.step().accumulation()),
-                new Mesh(Math.max(1, config.parallel().ranks() / group), group),
+                new Mesh(
+                        Math.max(1, config.parallel().ranks() / group),
+                        group,
+                        config.parallel().zeroStage()),
                 Comparison.of(config, model));
     }
 
@@ -132,8 +150,13 @@ public record RunShape(
 
     /** The same run with as many groups of {@code group} ranks. */
     public RunShape withGroup(int group) {
-        return new RunShape(
-                tuned, compute, activations, device, rowTokens, batch, new Mesh(mesh.groups(), group), comparison);
+        return new RunShape(tuned, compute, activations, device, rowTokens, batch, mesh.withGroup(group), comparison);
+    }
+
+    /** The same run with another ZeRO stage. */
+    public RunShape withStage(int zeroStage) {
+        Mesh cut = new Mesh(mesh.groups(), mesh.group(), zeroStage);
+        return new RunShape(tuned, compute, activations, device, rowTokens, batch, cut, comparison);
     }
 
     /** The same run with another number of rows in a micro-batch. */

@@ -8,15 +8,22 @@ import ulysses.runtime.weights.KeptActivations.Strength;
  * DeepSpeed-Ulysses (arXiv:2309.14509, section 3.2) count and the runtime's Traffic counts as total.
  *
  * @param allToAll of q, k, v and outputs and their gradients over all layers and micro-batches
- * @param gradients all-reduced over all ranks, float32
+ * @param allReduce of gradients over all ranks, float32, where every rank holds all states
+ * @param reduceScatter of gradients over all ranks, float32, where optimizer states are cut: the whole that is summed
+ * @param allGather of weights over all ranks where optimizer states are cut: the whole that comes together
  */
-public record StepCommunication(long allToAll, long gradients) {
+public record StepCommunication(long allToAll, long allReduce, long reduceScatter, long allGather) {
 
     /** Of a rank of {@code shape}. */
     public static StepCommunication of(RunShape shape) {
         long perMicroBatch = shape.isSplit() ? layers(shape) : 0;
-        long gradients = shape.mesh().ranks() > 1 ? 4 * shape.trained() : 0;
-        return new StepCommunication(shape.batch().accumulation() * perMicroBatch, gradients);
+        boolean reducedWhole = shape.mesh().ranks() > 1 && shape.mesh().stage() == 0;
+        StateMemory states = new StateMemory(shape);
+        return new StepCommunication(
+                shape.batch().accumulation() * perMicroBatch,
+                reducedWhole ? 4 * shape.trained() : 0,
+                states.scattered(),
+                states.gathered());
     }
 
     /**
@@ -46,7 +53,22 @@ public record StepCommunication(long allToAll, long gradients) {
     }
 
     /** Bytes that leave a rank to all-reduce the gradients over {@code ranks}: a reduce-scatter and an all-gather. */
-    public long gradientsSent(int ranks) {
-        return 2 * (gradients / ranks * (ranks - 1));
+    public long allReduceSent(int ranks) {
+        return 2 * (allReduce / ranks * (ranks - 1));
+    }
+
+    /** Bytes of {@link #reduceScatter} that leave the rank, of {@code ranks}. */
+    public long reduceScatterSent(int ranks) {
+        return reduceScatter / ranks * (ranks - 1);
+    }
+
+    /** Bytes of {@link #allGather} that leave the rank, of {@code ranks}. */
+    public long allGatherSent(int ranks) {
+        return allGather / ranks * (ranks - 1);
+    }
+
+    /** All that leaves the rank for the sake of states, over {@code ranks}. */
+    long statesSent(int ranks) {
+        return allReduceSent(ranks) + reduceScatterSent(ranks) + allGatherSent(ranks);
     }
 }

@@ -11,12 +11,12 @@ import ulysses.runtime.weights.ParameterSpec;
  * @param matmul products with weights, recomputation included
  * @param attention forward and backward of attention
  * @param allToAll exchanges within the group
- * @param gradients all-reduce of gradients over all ranks
+ * @param states gradients and weights between all ranks
  * @param optimizer norm, clipping and AdamW, which are bound by memory
  * @param tokens tokens of the step over all groups
  */
 public record StepTimeEstimate(
-        double matmul, double attention, double allToAll, double gradients, double optimizer, long tokens) {
+        double matmul, double attention, double allToAll, double states, double optimizer, long tokens) {
 
     /** Bytes that the optimizer's passes over the flat buffers read and write for each parameter, the update of bfloat16 weights left out. */
     private static final int OPTIMIZER_BYTES = 4 + 20 + 8 + 28; // zero, norm through float64, clip, AdamW
@@ -35,9 +35,14 @@ public record StepTimeEstimate(
                 accumulation * matmulOperations(shape) / (peak * hardware.matmulShare()),
                 accumulation * attentionOperations(shape) / (peak * hardware.attentionShare()),
                 moved.allToAllSent(group) / hardware.collectiveBytesPerSecond(group),
-                moved.gradientsSent(ranks) / hardware.collectiveBytesPerSecond(ranks),
-                (double) shape.trained() * optimizerBytes / (hardware.memoryGbPerS() * 1e9),
+                moved.statesSent(ranks) / hardware.collectiveBytesPerSecond(ranks),
+                (double) shape.trained() / owners(shape) * optimizerBytes / (hardware.memoryGbPerS() * 1e9),
                 shape.sequence() * accumulation * shape.mesh().groups());
+    }
+
+    /** Ranks that share the optimizer's work. */
+    private static int owners(RunShape shape) {
+        return shape.mesh().stage() == 0 ? 1 : shape.mesh().ranks();
     }
 
     /**
@@ -100,7 +105,7 @@ public record StepTimeEstimate(
 
     /** All parts together. */
     public double total() {
-        return matmul + attention + allToAll + gradients + optimizer;
+        return matmul + attention + allToAll + states + optimizer;
     }
 
     /** Tokens a second, all groups together. */

@@ -161,6 +161,63 @@ class MemoryEstimateTest {
         return lines;
     }
 
+    /** Blocks of 256, 592, 592 and 8 numbers, filled up to multiples of 8 a rank. */
+    @Test
+    void statesAreCutOverAllRanks() {
+        long all = 256 + 2 * 592 + 16;
+
+        assertThat(byName(states(1)))
+                .contains(
+                        entry("weights", 4 * SmallRun.PARAMETERS + 4 * 8),
+                        entry("gradients", 4 * all),
+                        entry("AdamW's moments", 8 * all / 2),
+                        entry("gradient norm", 8L * 592 / 2));
+        assertThat(byName(states(2)))
+                .contains(
+                        entry("weights", 4 * all),
+                        entry("gradients", 4 * all / 2),
+                        entry("AdamW's moments", 8 * all / 2),
+                        entry("layer gradients", 3 * 4 * 592L),
+                        entry("head's gradient", 4 * 256L));
+        assertThat(byName(states(3)))
+                .contains(
+                        entry("weights", 4 * all / 2),
+                        entry("gradients", 4 * all / 2),
+                        entry("AdamW's moments", 8 * all / 2),
+                        entry("gathered layers", 2 * 4 * 592L),
+                        entry("gathered head", 4 * 256L));
+        assertThat(states(3).bytes(Moment.RUN)).isEqualTo(16 * all / 2);
+    }
+
+    @Test
+    void oneRankHasNobodyToShareWith() {
+        assertThat(MemoryEstimate.of(SmallRun.shape(1).withStage(3), SmallRun.device("cpu", 1e9)))
+                .isEqualTo(MemoryEstimate.of(SmallRun.shape(1), SmallRun.device("cpu", 1e9)));
+    }
+
+    @Test
+    void aFrozenModelIsCutBelowItsAdapter() {
+        RunShape plain = SmallRun.shape(2).withStage(3);
+        LoraSpec lora = new LoraSpec(2, 4, 0, false, LoraSpec.allLinear(plain.model()), List.of());
+        ParameterPlan plan = ParameterPlan.adapter(plain.model(), lora);
+        RunShape shape = new RunShape(
+                new TunedModel(plain.model(), plan, Optional.of(lora), Optional.empty(), List.of()),
+                ComputeType.BFLOAT16,
+                ActivationMemory.ATTENTION,
+                Device.CPU,
+                64,
+                plain.batch(),
+                plain.mesh(),
+                RunShape.Comparison.NONE);
+
+        assertThat(byName(MemoryEstimate.of(shape, SmallRun.device("cpu", 1e9))))
+                .containsEntry("frozen weights", 2L * (256 + 2 * 592 + 16) / 2);
+    }
+
+    private static MemoryEstimate states(int stage) {
+        return MemoryEstimate.of(SmallRun.shape(2).withStage(stage), SmallRun.device("cpu", 1e9));
+    }
+
     @Test
     void aReferenceModelIsHeldBesideInTheComputeType() {
         RunShape plain = SmallRun.shape(1);

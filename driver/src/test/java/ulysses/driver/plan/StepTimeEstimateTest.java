@@ -44,13 +44,39 @@ class StepTimeEstimateTest {
         StepCommunication moved = StepCommunication.of(keeping);
 
         assertThat(moved.allToAll()).isEqualTo(3 * 2 * (9216 / 3 * 2L)); // three micro-batches, two layers
-        assertThat(moved.gradients()).isEqualTo(4 * SmallRun.PARAMETERS);
-        assertThat(moved.gradientsSent(4)).isEqualTo(2 * 3 * SmallRun.PARAMETERS);
+        assertThat(moved.allReduce()).isEqualTo(4 * SmallRun.PARAMETERS);
+        assertThat(moved.allReduceSent(4)).isEqualTo(2 * 3 * SmallRun.PARAMETERS);
+    }
+
+    /** Blocks of 256, 592, 592 and 8 numbers, filled up to multiples of 4 x 8; three micro-batches. */
+    @Test
+    void statesMoveAsTheStageSays() {
+        long all = 256 + 2 * 608 + 32;
+        RunShape shape = new RunShape(
+                SmallRun.shape(2).model(),
+                ComputeType.FLOAT32,
+                ActivationMemory.ATTENTION,
+                Device.CPU,
+                64,
+                new Batch(1, 3),
+                new Mesh(2, 2));
+
+        StepCommunication first = StepCommunication.of(shape.withStage(1));
+        StepCommunication second = StepCommunication.of(shape.withStage(2));
+        StepCommunication third = StepCommunication.of(shape.withStage(3).inBfloat16());
+
+        assertThat(first.allReduce()).isZero();
+        assertThat(first.reduceScatter()).isEqualTo(4 * all);
+        assertThat(first.allGather()).isEqualTo(4 * all);
+        assertThat(second.reduceScatter()).isEqualTo(3 * 4 * all);
+        assertThat(second.allGatherSent(4)).isEqualTo(3 * all);
+        assertThat(third.reduceScatter()).isEqualTo(3 * 4 * all);
+        assertThat(third.allGather()).isEqualTo(3 * 2 * 2 * all); // the tied embedding is embedding and head
     }
 
     @Test
     void aSingleRankMovesNothing() {
-        assertThat(StepCommunication.of(SmallRun.shape(1))).isEqualTo(new StepCommunication(0, 0));
+        assertThat(StepCommunication.of(SmallRun.shape(1))).isEqualTo(new StepCommunication(0, 0, 0, 0));
     }
 
     @Test
@@ -86,7 +112,7 @@ class StepTimeEstimateTest {
         assertThat(time.matmul()).isCloseTo(2 * 32 * (1192 * 3 + 2 * (128 + 64 + 256) + 256 * 3) / 1e12, within(1e-18));
         assertThat(time.attention()).isCloseTo(2 * 14 * 2 * 2 * (64 * 65 / 2) / 0.5e12, within(1e-18));
         assertThat(time.allToAll()).isCloseTo(9216 / 1e9, within(1e-15)); // half of two layers' stays
-        assertThat(time.gradients()).isCloseTo(4 * SmallRun.PARAMETERS / 1e9, within(1e-15));
+        assertThat(time.states()).isCloseTo(4 * SmallRun.PARAMETERS / 1e9, within(1e-15));
         assertThat(time.optimizer()).isCloseTo(60 * SmallRun.PARAMETERS / 1e9, within(1e-15));
         assertThat(time.tokens()).isEqualTo(64);
         assertThat(time.tokensPerSecond()).isCloseTo(64 / time.total(), within(1e-6));

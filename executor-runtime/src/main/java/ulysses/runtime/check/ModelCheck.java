@@ -18,6 +18,7 @@ import ulysses.runtime.data.StepBatches;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.model.CausalLm;
 import ulysses.runtime.model.InitialWeights;
+import ulysses.runtime.model.ParameterSharing;
 import ulysses.runtime.model.Parameters;
 import ulysses.runtime.objective.NextToken;
 import ulysses.runtime.optimizer.AdamW;
@@ -151,7 +152,8 @@ final class ModelCheck {
             CausalLm model =
                     new CausalLm(spec, parameters, new CausalLm.Layers(device, ActivationMemory.ATTENTION), alone);
             SequenceStep sequence = new SequenceStep(model, new NextToken(model.head()), alone);
-            this.step = new TrainStep(sequence, parameters, optimizer, alone, config.maxGradNorm());
+            this.step =
+                    new TrainStep(sequence, new ParameterSharing(parameters, alone), optimizer, config.maxGradNorm());
         }
 
         void train(List<StepBatches> steps) {

@@ -190,7 +190,8 @@ final class ConfigSections {
                 Math.min(settings.integer("ddp_timeout"), LONGEST_WAIT_SECONDS),
                 settings.integer("rendezvous_timeout"),
                 settings.integer("max_attempts"),
-                settings.integer("hang_timeout"));
+                settings.integer("hang_timeout"),
+                Integer.parseInt(settings.choice("zero_stage")));
     }
 
     private ParallelConfig.Device device() {

@@ -11,20 +11,29 @@ import java.util.Set;
  * What a DeepSpeed JSON says, as settings of our keys. {@code "auto"} leaves a value to the YAML. DeepSpeed's own machinery
  * (bucket sizes, streams, logging) has no meaning here and changes no number.
  *
- * @param zeroStage {@code zero_optimization.stage}; 0 when not given
  * @param globalBatch {@code train_batch_size}, if it is a number
  * @param settings the values that have a key of ours
  * @param notes what the user should know
  */
-record DeepSpeedConfig(int zeroStage, Optional<Setting> globalBatch, List<Setting> settings, List<String> notes) {
+record DeepSpeedConfig(Optional<Setting> globalBatch, List<Setting> settings, List<String> notes) {
     /** DeepSpeed's name to ours. */
+    private static final String STAGE = "zero_optimization.stage";
+
     private static final Map<String, String> KEYS = Map.of(
-            "train_micro_batch_size_per_gpu", "per_device_train_batch_size",
-            "gradient_accumulation_steps", "gradient_accumulation_steps",
-            "gradient_clipping", "max_grad_norm",
-            "sequence_parallel_size", "sequence_parallel_size",
-            "bf16", "bf16",
-            "fp16", "fp16");
+            "train_micro_batch_size_per_gpu",
+            "per_device_train_batch_size",
+            "gradient_accumulation_steps",
+            "gradient_accumulation_steps",
+            "gradient_clipping",
+            "max_grad_norm",
+            "sequence_parallel_size",
+            "sequence_parallel_size",
+            "bf16",
+            "bf16",
+            "fp16",
+            "fp16",
+            STAGE,
+            "zero_stage");
 
     /** Keys that change speed, memory or logs of DeepSpeed, never a number of ours. */
     private static final Set<String> WITHOUT_MEANING = Set.of(
@@ -61,14 +70,14 @@ record DeepSpeedConfig(int zeroStage, Optional<Setting> globalBatch, List<Settin
     static DeepSpeedConfig of(List<Setting> content, List<String> problems) {
         List<Setting> settings = new ArrayList<>();
         List<String> notes = new ArrayList<>();
-        int stage = 0;
         Optional<Setting> globalBatch = Optional.empty();
         for (Setting setting : content) {
             String name = setting.typed();
             if (KEYS.containsKey(name)) {
                 value(setting).ifPresent(settings::add);
             } else if (name.equals("zero_optimization")) {
-                stage = zeroStage(setting, problems, notes);
+                stage(setting, problems).ifPresent(settings::add);
+                offload(setting, notes);
             } else if (name.equals("train_batch_size")) {
                 globalBatch = value(setting);
             } else if (REFUSED.containsKey(name)) {
@@ -77,7 +86,7 @@ record DeepSpeedConfig(int zeroStage, Optional<Setting> globalBatch, List<Settin
                 problems.add(setting.problem("is no key that Ulysses on Spark knows; remove it"));
             }
         }
-        return new DeepSpeedConfig(stage, globalBatch, settings, notes);
+        return new DeepSpeedConfig(globalBatch, settings, notes);
     }
 
     /** The key of ours that a DeepSpeed key stands for. */
@@ -92,21 +101,21 @@ record DeepSpeedConfig(int zeroStage, Optional<Setting> globalBatch, List<Settin
         return left ? Optional.empty() : Optional.of(new Setting(setting.typed(), value, setting.origin()));
     }
 
-    private static int zeroStage(Setting zero, List<String> problems, List<String> notes) {
+    /** DeepSpeed's default is stage 0. */
+    private static Optional<Setting> stage(Setting zero, List<String> problems) {
         JsonNode stage = zero.value().path("stage");
-        int number = stage.isMissingNode()
-                ? 0
-                : ScalarText.integer(stage.asText())
-                        .filter(n -> n >= 0 && n <= 3)
-                        .orElse(-1);
-        if (number < 0) {
-            problems.add("zero_optimization.stage %s is not 0, 1, 2 or 3; write one of them (%s)"
-                    .formatted(Setting.shown(stage), zero.origin()));
-        } else if (number > 0) {
-            notes.add(
-                    "zero_optimization.stage %d: for now every rank holds all parameters, gradients and optimizer states"
-                            .formatted(number));
+        if (stage.isMissingNode()) {
+            return Optional.empty();
         }
+        if (ScalarText.integer(stage.asText()).filter(n -> n >= 0 && n <= 3).isEmpty()) {
+            problems.add("%s %s is not 0, 1, 2 or 3; write one of them (%s)"
+                    .formatted(STAGE, Setting.shown(stage), zero.origin()));
+            return Optional.empty();
+        }
+        return Optional.of(new Setting(STAGE, stage, zero.origin()));
+    }
+
+    private static void offload(Setting zero, List<String> notes) {
         for (String part : List.of("offload_optimizer", "offload_param")) {
             String target = zero.value().path(part).path("device").asText("none");
             if (!target.equals("none")) {
@@ -114,6 +123,5 @@ record DeepSpeedConfig(int zeroStage, Optional<Setting> globalBatch, List<Settin
                         "zero_optimization.%s to %s: for now nothing is moved off the device".formatted(part, target));
             }
         }
-        return Math.max(number, 0);
     }
 }

@@ -10,6 +10,7 @@ package ulysses.runtime.config;
  * @param rendezvousSeconds {@code rendezvous_timeout} (ours): the longest all ranks may take to meet
  * @param maxAttempts {@code max_attempts} (ours): attempts without progress before the run gives up
  * @param hangSeconds {@code hang_timeout} (ours): no progress for so long ends the attempt
+ * @param zeroStage {@code zero_stage} (ours), or {@code zero_optimization.stage} of a DeepSpeed JSON: what is cut over all ranks
  */
 public record ParallelConfig(
         int ranks,
@@ -18,7 +19,8 @@ public record ParallelConfig(
         int timeoutSeconds,
         int rendezvousSeconds,
         int maxAttempts,
-        int hangSeconds) {
+        int hangSeconds,
+        int zeroStage) {
 
     /** Where ranks compute. */
     public enum Device {

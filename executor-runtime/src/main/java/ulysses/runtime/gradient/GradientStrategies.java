@@ -16,7 +16,7 @@ import ulysses.runtime.segment.Parameter;
 /**
  * The strategies of numerics.md section 4, once an optimizer step, after the gradients are summed over all ranks and before they are
  * clipped. Statistics are taken once, before the first of them, and all decisions come from these. What happens is a function of
- * gradients, seed and step alone, so every rank and every layout does the same.
+ * gradients, seed and step alone, so every rank and every layout does the same, also where each rank has slices of them.
  */
 public final class GradientStrategies {
     /** Numbers drawn at once; chosen, not tuned. A multiple of 4. */
@@ -59,23 +59,25 @@ public final class GradientStrategies {
     }
 
     /**
-     * Changes the gradients of {@code parameters}.
+     * Changes {@code gradients}. Collective where these are cut over ranks.
      *
      * @param step optimizer steps done before this one
      * @param norm of all gradients
      */
-    public Outcome apply(List<Parameter> parameters, long step, double norm) {
+    public Outcome apply(GradientSlices gradients, long step, double norm) {
         if (!areOn()) {
             return Outcome.NOTHING;
         }
-        GradientStatistics statistics = GradientStatistics.of(parameters);
+        GradientStatistics statistics = GradientStatistics.of(gradients);
         List<Strategy> fired = new ArrayList<>();
         for (Strategy strategy : config.strategies()) {
-            if (acts(strategy, parameters, statistics, step)) {
+            if (acts(strategy, gradients, statistics, step)) {
                 fired.add(strategy);
             }
         }
-        long elements = parameters.stream().mapToLong(p -> p.gradient().numel()).sum();
+        long elements = gradients.parameters().stream()
+                .mapToLong(parameter -> parameter.value().numel())
+                .sum();
         return new Outcome(
                 statistics.meanAbs(),
                 fired,
@@ -91,64 +93,79 @@ public final class GradientStrategies {
         return limit > 0 ? Math.min(limit, config.clipNorm()) : config.clipNorm();
     }
 
-    private boolean acts(Strategy strategy, List<Parameter> parameters, GradientStatistics statistics, long step) {
+    private boolean acts(Strategy strategy, GradientSlices gradients, GradientStatistics statistics, long step) {
         boolean vanishing = statistics.meanAbs() < config.vanishingBelow();
         return switch (strategy) {
-            case NOISE -> vanishing && addNoise(parameters, step);
-            case SCALE -> vanishing && scaleSmall(parameters, statistics);
+            case NOISE -> vanishing && addNoise(gradients, step);
+            case SCALE -> vanishing && scaleSmall(gradients, statistics);
             case LR -> vanishing;
-            case CENTRALIZE -> centralize(parameters);
+            case CENTRALIZE -> centralize(gradients);
             case CLIP -> statistics.meanAbs() > config.explodingAbove();
         };
     }
 
-    private boolean addNoise(List<Parameter> parameters, long step) {
-        for (Parameter parameter : parameters) {
+    private boolean addNoise(GradientSlices gradients, long step) {
+        for (GradientSlices.Slice slice : gradients.slices()) {
             CRC32C name = new CRC32C();
-            name.update(parameter.name().getBytes(StandardCharsets.UTF_8));
-            long elements = parameter.gradient().numel();
-            for (long first = 0; first < elements; first += TILE) {
-                float[] noise = new float[(int) Math.min(TILE, elements - first)];
-                Philox.normals(seed, (int) step, (int) name.getValue(), first, noise);
+            name.update(slice.parameter().name().getBytes(StandardCharsets.UTF_8));
+            long end = slice.first() + slice.elements();
+            for (long first = slice.first(); first < end; first += TILE - first % TILE) {
+                int count = (int) Math.min(TILE - first % TILE, end - first);
+                int before = (int) (first % Philox.WORDS);
+                float[] noise = new float[before + count];
+                Philox.normals(seed, (int) step, (int) name.getValue(), first - before, noise);
                 try (TensorScope scope = TensorScope.open()) {
-                    parameter
-                            .gradient()
-                            .view(elements)
-                            .narrow(0, first, noise.length)
-                            .add_(
-                                    torch.tensor(noise).to(parameter.gradient().device(), torch.ScalarType.Float),
-                                    new Scalar(config.noise()));
+                    Tensor values = slice.values().narrow(0, first - slice.first(), count);
+                    Tensor drawn = torch.tensor(noise).narrow(0, before, count);
+                    values.add_(drawn.to(values.device(), torch.ScalarType.Float), new Scalar(config.noise()));
                 }
             }
         }
         return true;
     }
 
-    private boolean scaleSmall(List<Parameter> parameters, GradientStatistics statistics) {
-        List<Parameter> small = parameters.stream()
+    private boolean scaleSmall(GradientSlices gradients, GradientStatistics statistics) {
+        List<Parameter> small = gradients.parameters().stream()
                 .filter(p -> statistics.byTensor().getOrDefault(p.name(), 0.0) < config.smallBelow())
                 .toList();
         for (Parameter parameter : small) {
-            try (TensorScope scope = TensorScope.open()) {
-                parameter.gradient().mul_(new Scalar(config.smallFactor()));
+            for (GradientSlices.Slice slice : gradients.of(parameter)) {
+                try (TensorScope scope = TensorScope.open()) {
+                    slice.values().mul_(new Scalar(config.smallFactor()));
+                }
             }
         }
         return !small.isEmpty();
     }
 
     /** Yong and others, "Gradient centralization" (arXiv:2004.01461): the mean over all dimensions but the first goes. */
-    private boolean centralize(List<Parameter> parameters) {
+    private boolean centralize(GradientSlices gradients) {
         boolean any = false;
-        for (Parameter parameter : parameters) {
-            if (parameter.gradient().dim() > 1 && (config.centralizesAll() || isPlainMatrix(parameter.name()))) {
-                try (TensorScope scope = TensorScope.open()) {
-                    Tensor rows = parameter.gradient().view(parameter.gradient().size(0), -1);
-                    rows.sub_(rows.mean(new long[] {1}, true, new ScalarTypeOptional()));
+        for (Parameter parameter : gradients.parameters()) {
+            if (parameter.value().dim() > 1 && (config.centralizesAll() || isPlainMatrix(parameter.name()))) {
+                if (gradients.areCut()) {
+                    centralizeSlices(gradients, parameter);
+                } else {
+                    centralize(parameter);
                 }
                 any = true;
             }
         }
         return any;
+    }
+
+    private static void centralize(Parameter parameter) {
+        try (TensorScope scope = TensorScope.open()) {
+            Tensor rows = parameter.gradient().view(parameter.gradient().size(0), -1);
+            rows.sub_(rows.mean(new long[] {1}, true, new ScalarTypeOptional()));
+        }
+    }
+
+    private static void centralizeSlices(GradientSlices gradients, Parameter parameter) {
+        double[] sums = new double[Math.toIntExact(parameter.value().size(0))];
+        gradients.of(parameter).forEach(slice -> slice.addRowSums(sums));
+        double[] all = gradients.sum(sums);
+        gradients.of(parameter).forEach(slice -> slice.subtractRowMeans(all));
     }
 
     private static boolean isPlainMatrix(String name) {

@@ -10,7 +10,9 @@ final class Philox {
     private static final long SECOND_FACTOR = 0xCD9E8D57L;
     private static final int FIRST_WEYL = 0x9E3779B9;
     private static final int SECOND_WEYL = 0xBB67AE85;
-    private static final int WORDS = 4;
+    /** Numbers that are drawn together. */
+    static final int WORDS = 4;
+
     private static final double UNIT = 0x1p-32;
 
     private Philox() {}

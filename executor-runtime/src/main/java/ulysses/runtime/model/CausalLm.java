@@ -12,6 +12,7 @@ import ulysses.runtime.attention.CoreAttention;
 import ulysses.runtime.attention.SequenceLayout;
 import ulysses.runtime.attention.UlyssesAttention;
 import ulysses.runtime.collective.Collectives;
+import ulysses.runtime.collective.SingleRank;
 import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.memory.TensorScope;
@@ -24,6 +25,7 @@ import ulysses.runtime.weights.KeptActivations;
 import ulysses.runtime.weights.KeptActivations.Strength;
 import ulysses.runtime.weights.LoraSpec;
 import ulysses.runtime.weights.ModelSpec;
+import ulysses.runtime.weights.ParameterBlock;
 
 /**
  * A decoder-only language model whose sequence is split over a sequence-parallel group: embedding, layers, final norm; the head
@@ -33,6 +35,7 @@ import ulysses.runtime.weights.ModelSpec;
 public final class CausalLm {
 
     private final ModelSpec spec;
+    private final ParameterSharing sharing;
     private final Parameters parameters;
     private final Optional<Adapter> adapter;
     private final Layers how;
@@ -88,10 +91,17 @@ public final class CausalLm {
         this(spec, parameters, Optional.empty(), how, group);
     }
 
-    /** A model that computes with {@code adapter}, if any, whose parameters are among {@code parameters}. */
+    /** A model that computes with {@code adapter}, if any, whose parameters are among {@code parameters}, all of them here. */
     public CausalLm(ModelSpec spec, Parameters parameters, Optional<Adapter> adapter, Layers how, Collectives group) {
+        this(spec, new ParameterSharing(parameters, new SingleRank("parameters")), adapter, how, group);
+    }
+
+    /** The same over parameters that ranks share. */
+    public CausalLm(
+            ModelSpec spec, ParameterSharing sharing, Optional<Adapter> adapter, Layers how, Collectives group) {
         this.spec = spec;
-        this.parameters = parameters;
+        this.sharing = sharing;
+        this.parameters = sharing.parameters();
         this.adapter = adapter;
         this.how = how;
         this.group = group;
@@ -109,7 +119,7 @@ public final class CausalLm {
 
     /** The same model over the same parameters with its adapter off: what training started from. Costs no memory. */
     public CausalLm withoutAdapters() {
-        return adapter.isEmpty() ? this : new CausalLm(spec, parameters, how, group);
+        return adapter.isEmpty() ? this : new CausalLm(spec, sharing, Optional.empty(), how, group);
     }
 
     /**
@@ -134,10 +144,43 @@ public final class CausalLm {
                 .orElseGet(() -> parameters.get(spec.tiedHead() ? ModelSpec.EMBEDDING : ModelSpec.HEAD));
     }
 
+    /** Where the head is used: its weight is here until this is closed. */
+    public interface HeadUse extends AutoCloseable {
+        @Override
+        void close();
+    }
+
+    /** Brings the head's weight here, for a loss without gradient. */
+    public HeadUse useHead() {
+        Optional<ModelPart> part = part(head());
+        part.ifPresent(ModelPart::gather);
+        return () -> part.ifPresent(ModelPart::drop);
+    }
+
+    /** Brings the head's weight here and makes room for its gradient, which goes on its way when this is closed. */
+    public HeadUse trainHead() {
+        Optional<ModelPart> part = part(head());
+        HeadUse use = useHead();
+        part.ifPresent(ModelPart::openGradients);
+        boolean goesOn = embedding.isTrained() && part.equals(part(embedding)); // until embedBackward
+        return () -> {
+            use.close();
+            part.filter(it -> !goesOn).ifPresent(ModelPart::reduceGradients);
+        };
+    }
+
+    private Optional<ModelPart> part(Parameter parameter) {
+        return sharing.part(ParameterBlock.partOf(parameter.name()));
+    }
+
     /** This rank's hidden states [s,D] of token ids [s], before the first layer; they belong to the caller's scope. */
     public Tensor embed(int[] ids) {
+        Optional<ModelPart> part = part(embedding);
+        part.ifPresent(ModelPart::gather);
         try (TensorScope scope = TensorScope.open()) {
             return scope.keep(embedding.value().detach().index_select(0, index(ids)));
+        } finally {
+            part.ifPresent(ModelPart::drop);
         }
     }
 
@@ -149,6 +192,8 @@ public final class CausalLm {
         if (!embedding.isTrained()) {
             return;
         }
+        Optional<ModelPart> part = part(embedding);
+        part.ifPresent(ModelPart::openGradients);
         try (TensorScope scope = TensorScope.open()) {
             Tensor index = index(ids);
             Tensor gradient = dHidden.to(torch.ScalarType.Float);
@@ -158,6 +203,7 @@ public final class CausalLm {
             }
             embedding.gradient().index_add_(0, index, gradient);
         }
+        part.ifPresent(ModelPart::reduceGradients);
     }
 
     private Tensor index(int[] ids) {
@@ -197,9 +243,12 @@ public final class CausalLm {
         boolean trained = embedding.isTrained();
         for (int i = 0; i < layers.size(); i++) {
             trained |= layers.get(i).isTrained();
-            (trained ? segments : frozen).add(layers.get(i).on(layout, rotation, dropout, strengths.get(i)));
+            Segment layer = layers.get(i).on(layout, rotation, dropout, strengths.get(i));
+            (trained ? segments : frozen).add(shared(layer, i));
         }
-        segments.add(new FinalNorm(finalNorm));
+        segments.add(part(finalNorm.weight())
+                .map(part -> shared(new FinalNorm(finalNorm), part, Optional.empty(), layerPart(layers.size() - 1)))
+                .orElseGet(() -> new FinalNorm(finalNorm)));
         return new SegmentChain(frozen, segments);
     }
 
@@ -207,6 +256,21 @@ public final class CausalLm {
     private KeptActivations activations(long tokens) {
         int bytes = parameters.isMixed() ? Short.BYTES : Float.BYTES;
         return new KeptActivations(spec, tokens, tokens * group.size(), heads.mostQueries(), heads.mostKvs(), bytes);
+    }
+
+    private Segment shared(Segment layer, int index) {
+        return layerPart(index)
+                .map(part -> shared(layer, part, layerPart(index + 1), layerPart(index - 1)))
+                .orElse(layer);
+    }
+
+    private static Segment shared(
+            Segment inner, ModelPart part, Optional<ModelPart> next, Optional<ModelPart> previous) {
+        return new SharedSegment(inner, part, next, previous);
+    }
+
+    private Optional<ModelPart> layerPart(int index) {
+        return sharing.part("model.layers." + index);
     }
 
     private record FinalNorm(RmsNorm norm) implements Segment {

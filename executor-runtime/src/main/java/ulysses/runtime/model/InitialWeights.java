@@ -16,7 +16,10 @@ import ulysses.runtime.weights.LoraSpec;
 import ulysses.runtime.weights.ModelSpec;
 import ulysses.runtime.weights.ParameterSpec;
 
-/** Fills the master weights of a model at the start of a run: from Hugging Face files, or at random. */
+/**
+ * Fills the weights of a model at the start of a run: from Hugging Face files, or at random. Every rank goes through all of them and
+ * keeps what it holds.
+ */
 public final class InitialWeights {
 
     private final ModelSpec spec;
@@ -46,12 +49,11 @@ public final class InitialWeights {
                             staging,
                             (offset, buffer) -> files.readFloat32(parameter.name(), offset / Float.BYTES, buffer)));
         }
-        parameters.publishMaster();
     }
 
     /**
-     * Starts the adapter {@code lora} as PEFT does, once the model is there: A from U(-1/sqrt(in), 1/sqrt(in)), which is Kaiming's
-     * with a = sqrt(5), B zero, and copies of the modules that it brings whole. Seeded by name, as {@link #draw}.
+     * Starts the adapter {@code lora} as PEFT does: A from U(-1/sqrt(in), 1/sqrt(in)), which is Kaiming's with a = sqrt(5), and B
+     * zero. Modules that it brings whole start with the model's. Seeded by name, as {@link #draw}.
      */
     public void drawAdapter(LoraSpec lora, long seed) {
         for (ParameterSpec parameter : lora.parameters(spec)) {
@@ -59,22 +61,7 @@ public final class InitialWeights {
             if (name.endsWith(".lora_A.weight")) {
                 double bound = 1 / Math.sqrt((double) parameter.shape()[1]);
                 set(parameter, staging -> staging.uniform_(-bound, bound, generator(seed, name)));
-            } else if (!name.endsWith(".lora_B.weight")) {
-                copyFromModel(name);
             }
-        }
-        parameters.publishMaster();
-    }
-
-    private void copyFromModel(String copy) {
-        String original = copy.substring(LoraSpec.PREFIX.length());
-        boolean tied = spec.tiedHead() && original.equals(ModelSpec.HEAD);
-        try (TensorScope scope = TensorScope.open()) {
-            Tensor value = parameters
-                    .get(tied ? ModelSpec.EMBEDDING : original)
-                    .value()
-                    .detach();
-            parameters.startOf(copy).copy_(value.view(value.numel()));
         }
     }
 
@@ -96,7 +83,6 @@ public final class InitialWeights {
                 }
             });
         }
-        parameters.publishMaster();
     }
 
     private static GeneratorOptional generator(long seed, String name) {
@@ -118,9 +104,22 @@ public final class InitialWeights {
             Tensor staging =
                     torch.zeros(new long[] {parameter.elements()}, new TensorOptions()); // float32, host memory
             filling.fill(staging);
-            parameters.startOf(parameter.name()).copy_(staging);
+            parameters.start(parameter.name(), staging);
+            startCopies(parameter.name(), staging);
         } catch (IOException e) {
             throw new UncheckedIOException("reading " + parameter.name() + ": " + e.getMessage(), e);
         }
+    }
+
+    /** An adapter's own copy of a module starts with what the model computes with; that of a tied head with the embedding. */
+    private void startCopies(String original, Tensor values) {
+        List<String> copied = spec.tiedHead() && original.equals(ModelSpec.EMBEDDING)
+                ? List.of(original, ModelSpec.HEAD)
+                : List.of(original);
+        copied.stream()
+                .map(LoraSpec::copyOf)
+                .filter(copy -> parameters.find(copy).isPresent())
+                .forEach(copy ->
+                        parameters.start(copy, values.to(parameters.weights().scalar_type())));
     }
 }

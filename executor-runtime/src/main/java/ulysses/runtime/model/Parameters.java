@@ -7,6 +7,7 @@ import java.util.Map;
 import java.util.Optional;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.DeviceOptional;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptions;
@@ -15,35 +16,54 @@ import ulysses.runtime.config.TrainingConfig.ComputeType;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.segment.Parameter;
 import ulysses.runtime.weights.ModelSpec;
+import ulysses.runtime.weights.ParameterBlock;
 import ulysses.runtime.weights.ParameterPlan;
 import ulysses.runtime.weights.ParameterSpec;
 
 /**
- * All parameters of a model, alive for the run. Trained ones are views into flat buffers: weights in the compute dtype, master
- * weights and gradients in float32, one group of the optimizer behind the other, so that it works on a few stretches and a reduction
- * on one. In float32 the master weights are the weights. Frozen ones are tensors of their own in the compute dtype, and nothing
- * else is held for them.
+ * What this rank holds of all parameters of a model, alive for the run. Trained ones lie in flat buffers, block behind block: weights
+ * in the compute dtype, master weights and gradients in float32. In float32 the master weights are the weights. Frozen ones have
+ * weights only. {@link Sharding} says of which buffers this rank holds its own slices only; a parameter whose weight or gradient is
+ * elsewhere shows numbers that are none until {@link ParameterSharing} has brought it here. Knows no other rank.
  */
 public final class Parameters implements AutoCloseable {
 
+    private final Sharding sharding;
+    private final boolean mixed;
     private final Map<String, Parameter> byName = new LinkedHashMap<>();
     private final Map<String, Stretch> stretches = new LinkedHashMap<>();
-    private final List<Group> groups = new ArrayList<>();
-    private final boolean mixed;
+    private final List<Share> shares = new ArrayList<>();
+    private final List<FrozenShare> frozenShares = new ArrayList<>();
+    private final Tensor absent;
+    private final Tensor absentGradient;
     private final Tensor weights;
     private final Tensor master;
     private final Tensor gradients;
 
-    /** Where a parameter lies in the flat buffers, in elements. */
+    /** Where a parameter lies in a buffer that holds all of them, in elements. */
     public record Stretch(long first, long elements) {}
 
     /**
-     * A stretch of the flat buffers that the optimizer treats alike.
+     * What this rank owns of a block that is trained; views into the flat buffers.
      *
-     * @param rate factor on the learning rate
-     * @param decayed whether weight decay applies
+     * @param begin of the block in buffers that hold all of them, in elements
+     * @param first element of all that this rank owns
+     * @param weights in the compute dtype
+     * @param master float32
+     * @param gradients float32
      */
-    public record Group(Stretch stretch, double rate, boolean decayed) {}
+    public record Share(ParameterBlock block, long begin, long first, Tensor weights, Tensor master, Tensor gradients)
+            implements AutoCloseable {
+        @Override
+        public void close() {
+            weights.close();
+            master.close();
+            gradients.close();
+        }
+    }
+
+    /** What this rank owns of a block that stays as it is, where those are cut. */
+    record FrozenShare(ParameterBlock block, Tensor weights) {}
 
     /** Allocates zeros for all parameters of {@code spec} on {@code device}; all are trained. */
     public Parameters(ModelSpec spec, ComputeType compute, Device device) {
@@ -52,46 +72,86 @@ public final class Parameters implements AutoCloseable {
 
     /** Allocates zeros for all parameters of {@code plan} on {@code device}. */
     public Parameters(ParameterPlan plan, ComputeType compute, Device device) {
+        this(plan, compute, device, Sharding.NONE);
+    }
+
+    /** Allocates zeros on {@code device} for what this rank holds of the parameters of {@code plan}. */
+    public Parameters(ParameterPlan plan, ComputeType compute, Device device, Sharding sharding) {
+        this.sharding = sharding;
+        this.mixed = compute != ComputeType.FLOAT32;
+        List<ParameterBlock> blocks = sharding.cutsStates()
+                ? ParameterBlock.trained(plan, sharding.ranks())
+                : List.of(ParameterBlock.whole(plan));
+        long all = blocks.stream().mapToLong(ParameterBlock::elements).sum();
+        long owned = blocks.stream().mapToLong(ParameterBlock::slice).sum();
         try (TensorScope scope = TensorScope.open()) {
-            this.mixed = compute != ComputeType.FLOAT32;
             TensorOptions float32 = options(torch.ScalarType.Float, device);
             TensorOptions narrow = mixed ? options(torch.ScalarType.BFloat16, device) : float32;
-            long[] total = {plan.trainedElements()};
-            this.master = TensorScope.own(torch.zeros(total, float32));
-            this.gradients = TensorScope.own(torch.zeros(total, float32));
-            this.weights = mixed ? TensorScope.own(torch.zeros(total, narrow)) : master;
-            layOut(plan);
-            for (ParameterSpec parameter : plan.frozen()) {
-                Tensor value = TensorScope.own(torch.zeros(parameter.shape(), narrow));
-                byName.put(parameter.name(), Parameter.frozen(parameter.name(), value));
-            }
-            for (ParameterSpec parameter : plan.trained()) {
-                byName.put(parameter.name(), view(parameter));
-            }
+            this.weights = zeros(sharding.cutsWeights() ? owned : all, narrow);
+            this.master = mixed ? zeros(owned, float32) : weights;
+            this.gradients = zeros(sharding.cutsGradients() ? owned : all, float32);
+            this.absent = TensorScope.own(torch.full(new long[] {1}, new Scalar(Double.NaN), narrow));
+            this.absentGradient = TensorScope.own(torch.full(new long[] {1}, new Scalar(Double.NaN), float32));
+            addFrozen(plan, narrow);
+            addTrained(plan, blocks);
         }
+    }
+
+    private static Tensor zeros(long elements, TensorOptions options) {
+        return TensorScope.own(torch.zeros(new long[] {elements}, options));
     }
 
     private static TensorOptions options(torch.ScalarType type, Device device) {
         return new TensorOptions().dtype(new ScalarTypeOptional(type)).device(new DeviceOptional(device));
     }
 
-    private void layOut(ParameterPlan plan) {
-        long first = 0;
-        for (ParameterPlan.Group group : plan.groups()) {
-            long begin = first;
-            for (ParameterSpec parameter : group.parameters()) {
-                stretches.put(parameter.name(), new Stretch(first, parameter.elements()));
-                first += parameter.elements();
+    private void addFrozen(ParameterPlan plan, TensorOptions options) {
+        if (sharding.cutsWeights()) {
+            for (ParameterBlock block : ParameterBlock.frozen(plan, sharding.ranks())) {
+                frozenShares.add(new FrozenShare(block, zeros(block.slice(), options)));
             }
-            groups.add(new Group(new Stretch(begin, first - begin), group.rate(), group.decayed()));
+        }
+        for (ParameterSpec parameter : plan.frozen()) {
+            Tensor value =
+                    sharding.cutsWeights() ? absent.expand(parameter.shape()) : torch.zeros(parameter.shape(), options);
+            byName.put(parameter.name(), Parameter.frozen(parameter.name(), TensorScope.own(value)));
         }
     }
 
-    private Parameter view(ParameterSpec spec) {
-        Tensor value =
-                flatView(weights, spec.name()).view(spec.shape()).detach().requires_grad_(true);
-        Tensor gradient = flatView(gradients, spec.name()).view(spec.shape());
-        return Parameter.trained(spec.name(), TensorScope.own(value), TensorScope.own(gradient));
+    private void addTrained(ParameterPlan plan, List<ParameterBlock> blocks) {
+        long begin = 0;
+        long first = 0;
+        for (ParameterBlock block : blocks) {
+            for (ParameterBlock.Place place : block.places()) {
+                long elements = place.parameter().elements();
+                stretches.put(place.parameter().name(), new Stretch(begin + place.first(), elements));
+            }
+            shares.add(share(block, begin, first));
+            begin += block.elements();
+            first += block.slice();
+        }
+        plan.trained().forEach(parameter -> byName.put(parameter.name(), trained(parameter)));
+    }
+
+    private Share share(ParameterBlock block, long begin, long first) {
+        long inAll = begin + sharding.rank() * block.slice();
+        Tensor own = TensorScope.own(weights.narrow(0, sharding.cutsWeights() ? first : inAll, block.slice()));
+        Tensor exact = TensorScope.own(mixed ? master.narrow(0, first, block.slice()) : new Tensor(own));
+        long gradientsFirst = sharding.cutsGradients() ? first : inAll;
+        Tensor gradient = TensorScope.own(gradients.narrow(0, gradientsFirst, block.slice()));
+        return new Share(block, begin, first, own, exact, gradient);
+    }
+
+    private Parameter trained(ParameterSpec spec) {
+        long[] shape = spec.shape();
+        Tensor value = sharding.cutsWeights()
+                ? absent.expand(shape)
+                : flatView(weights, spec.name()).view(shape);
+        Tensor gradient = sharding.cutsGradients()
+                ? absentGradient.expand(shape)
+                : flatView(gradients, spec.name()).view(shape);
+        return Parameter.trained(
+                spec.name(), TensorScope.own(value.detach().requires_grad_(true)), TensorScope.own(gradient));
     }
 
     /** The parameter with this name. */
@@ -129,23 +189,79 @@ public final class Parameters implements AutoCloseable {
         return flat.narrow(0, stretch.first(), stretch.elements());
     }
 
-    /**
-     * Where the weight {@code name} is written at the start of a run, flat: the float32 master of a trained parameter, the tensor
-     * itself of a frozen one; a view in the caller's scope. {@link #publishMaster} follows.
-     */
-    public Tensor startOf(String name) {
+    /** All of the block of {@code share} in {@code flat}, a buffer that holds all blocks; a view in the caller's scope. */
+    Tensor whole(Tensor flat, Share share) {
+        return flat.narrow(0, share.begin(), share.block().elements());
+    }
+
+    /** Starts the weight {@code name} at {@code values}, flat: this rank keeps what it holds of them. */
+    public void start(String name, Tensor values) {
         Parameter parameter = get(name);
-        return parameter.isTrained()
-                ? flatView(master, name)
-                : parameter.value().view(parameter.value().numel());
+        try (TensorScope scope = TensorScope.open()) {
+            if (!sharding.cutsWeights()) {
+                Tensor value = parameter.value().detach();
+                value.view(value.numel()).copy_(values);
+            }
+            for (Share share : shares) {
+                keep(share.block(), share.master(), name, values);
+                if (sharding.cutsWeights()) {
+                    keep(share.block(), share.weights(), name, values);
+                }
+            }
+            for (FrozenShare share : frozenShares) {
+                keep(share.block(), share.weights(), name, values);
+            }
+        }
+    }
+
+    private void keep(ParameterBlock block, Tensor slice, String name, Tensor values) {
+        for (ParameterBlock.Piece piece : block.pieces(sharding.rank())) {
+            if (piece.place().parameter().name().equals(name)) {
+                slice.narrow(0, piece.offset(), piece.elements())
+                        .copy_(values.narrow(0, piece.first(), piece.elements()));
+            }
+        }
+    }
+
+    /** Of what this rank holds slices only. */
+    public Sharding sharding() {
+        return sharding;
+    }
+
+    /** What this rank owns of what is trained: blocks in the order of the model, or all as one. */
+    public List<Share> shares() {
+        return List.copyOf(shares);
+    }
+
+    List<FrozenShare> frozenShares() {
+        return List.copyOf(frozenShares);
+    }
+
+    /** Shows that the weight {@code parameter} is elsewhere. */
+    void showNoWeight(Parameter parameter) {
+        show(parameter.value(), absent);
+    }
+
+    /** Shows that the gradient of {@code parameter} is elsewhere. */
+    void showNoGradient(Parameter parameter) {
+        show(parameter.gradient(), absentGradient);
+    }
+
+    private static void show(Tensor tensor, Tensor nothing) {
+        try (TensorScope scope = TensorScope.open()) {
+            tensor.set_data(nothing.expand_as(tensor).detach());
+        }
     }
 
     /** Where the parameters lie. */
     public Device device() {
-        return master.device();
+        return gradients.device();
     }
 
-    /** Trained weights in the compute dtype, flat: the master weights themselves where that is float32. */
+    /**
+     * Trained weights in the compute dtype, flat: the master weights themselves where that is float32. Where weights are cut, what this
+     * rank owns of them.
+     */
     public Tensor weights() {
         return weights;
     }
@@ -157,20 +273,26 @@ public final class Parameters implements AutoCloseable {
 
     /** All trained elements. */
     public long elements() {
-        return master.numel();
+        return stretches.values().stream().mapToLong(Stretch::elements).sum();
     }
 
-    /** The stretches that the optimizer treats alike, in order; together they are the flat buffers. */
-    public List<Group> groups() {
-        return List.copyOf(groups);
+    /** Elements whose optimizer states this rank owns. */
+    public long ownedElements() {
+        return shares.stream().mapToLong(share -> share.block().slice()).sum();
     }
 
-    /** Float32 master weights, flat. */
+    /** Float32 master weights, flat; throws {@link IllegalStateException} where this rank does not hold all of them. */
     public Tensor master() {
+        if (sharding.cutsStates()) {
+            throw new IllegalStateException("master weights are cut over ranks; use shares()");
+        }
         return master;
     }
 
-    /** Float32 gradients, flat: the sum over this rank's micro-batches since {@link #zeroGradients}. */
+    /**
+     * Float32 gradients, flat: the sum over this rank's micro-batches since {@link #zeroGradients}; where gradients are cut, what this
+     * rank owns of the sum over all ranks.
+     */
     public Tensor gradients() {
         return gradients;
     }
@@ -180,10 +302,10 @@ public final class Parameters implements AutoCloseable {
         gradients.zero_();
     }
 
-    /** Brings changed master weights to the weights that compute uses. */
+    /** Brings changed master weights to the weights that compute uses, of what this rank owns. */
     public void publishMaster() {
         if (mixed) {
-            weights.copy_(master);
+            shares.forEach(share -> share.weights().copy_(share.master()));
         }
     }
 
@@ -196,6 +318,12 @@ public final class Parameters implements AutoCloseable {
             }
         }
         byName.clear();
+        shares.forEach(Share::close);
+        shares.clear();
+        frozenShares.forEach(share -> share.weights().close());
+        frozenShares.clear();
+        absent.close();
+        absentGradient.close();
         gradients.close();
         if (mixed) {
             weights.close();

@@ -27,7 +27,10 @@ public final class ReferenceModel implements Reference {
             Tensor embedded = model.embed(slice.ids()); // [s,D]
             Tensor hidden = model.on(new SequenceLayout(batch.documentEnds()), slice.positions())
                     .infer(embedded);
-            return scores.logProbabilities(new Objective.Part(batch, slice, new double[0], hidden), Answers.of(batch));
+            try (CausalLm.HeadUse head = model.useHead()) {
+                return scores.logProbabilities(
+                        new Objective.Part(batch, slice, new double[0], hidden), Answers.of(batch));
+            }
         }
     }
 }

@@ -8,10 +8,12 @@ import ulysses.runtime.config.StepConfig;
 import ulysses.runtime.memory.AtenOperator;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.model.Parameters;
+import ulysses.runtime.weights.ParameterBlock;
 
 /**
- * Adam with decoupled weight decay (Loshchilov and Hutter, arXiv:1711.05101) over the flat float32 master weights, by libtorch's
- * fused kernel: group by group, each with its own decay (norms and biases have none) and its own factor on the learning rate. Holds both moments, float32, for the run.
+ * Adam with decoupled weight decay (Loshchilov and Hutter, arXiv:1711.05101) over the float32 master weights that this rank owns, by
+ * libtorch's fused kernel: stretch by stretch, each with its own decay (norms and biases have none) and its own factor on the
+ * learning rate. Holds both moments of what it owns, float32, for the run.
  */
 public final class AdamW implements AutoCloseable {
 
@@ -27,38 +29,45 @@ public final class AdamW implements AutoCloseable {
     public AdamW(Parameters parameters, StepConfig config) {
         this.parameters = parameters;
         this.config = config;
-        this.firstMoment = TensorScope.own(torch.zeros_like(parameters.master()));
-        this.secondMoment = TensorScope.own(torch.zeros_like(parameters.master()));
+        this.firstMoment = zeros();
+        this.secondMoment = zeros();
     }
 
-    /** Updates the weights from the gradients. */
+    private Tensor zeros() {
+        try (TensorScope scope = TensorScope.open()) {
+            return TensorScope.own(parameters.gradients().new_zeros(parameters.ownedElements()));
+        }
+    }
+
+    /** Updates the weights that this rank owns from their gradients. */
     public void step(double learningRate) {
         steps++;
-        for (Parameters.Group group : parameters.groups()) {
-            update(group.stretch(), learningRate * group.rate(), group.decayed() ? config.weightDecay() : 0);
+        for (Parameters.Share share : parameters.shares()) {
+            for (ParameterBlock.Run run :
+                    share.block().runs(parameters.sharding().rank())) {
+                update(share, run, learningRate * run.rate());
+            }
         }
         parameters.publishMaster();
     }
 
-    private void update(Parameters.Stretch stretch, double learningRate, double decay) {
-        long first = stretch.first();
-        long elements = stretch.elements();
+    private void update(Parameters.Share share, ParameterBlock.Run run, double learningRate) {
+        long elements = run.elements();
+        long owned = share.first() + run.offset();
         try (TensorScope scope = TensorScope.open()) {
             Tensor step = torch.full(
-                    new long[] {},
-                    new Scalar((double) steps),
-                    parameters.master().options());
+                    new long[] {}, new Scalar((double) steps), share.master().options());
             FUSED.call(
-                    List.of(parameters.master().narrow(0, first, elements)),
-                    List.of(parameters.gradients().narrow(0, first, elements)),
-                    List.of(firstMoment.narrow(0, first, elements)),
-                    List.of(secondMoment.narrow(0, first, elements)),
+                    List.of(share.master().narrow(0, run.offset(), elements)),
+                    List.of(share.gradients().narrow(0, run.offset(), elements)),
+                    List.of(firstMoment.narrow(0, owned, elements)),
+                    List.of(secondMoment.narrow(0, owned, elements)),
                     List.of(),
                     List.of(step),
                     learningRate,
                     config.beta1(),
                     config.beta2(),
-                    decay,
+                    run.decayed() ? config.weightDecay() : 0.0,
                     config.epsilon(),
                     false,
                     false,
@@ -77,12 +86,12 @@ public final class AdamW implements AutoCloseable {
         steps = stepsDone;
     }
 
-    /** Mean of gradients, flat, laid out like the parameters. */
+    /** Mean of gradients, flat, laid out like what this rank owns. */
     public Tensor firstMoment() {
         return firstMoment;
     }
 
-    /** Mean of squared gradients, flat, laid out like the parameters. */
+    /** Mean of squared gradients, flat, laid out like what this rank owns. */
     public Tensor secondMoment() {
         return secondMoment;
     }

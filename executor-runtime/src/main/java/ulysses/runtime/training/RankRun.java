@@ -29,7 +29,9 @@ import ulysses.runtime.mesh.RankAssignment;
 import ulysses.runtime.mesh.RankEvent;
 import ulysses.runtime.model.CausalLm;
 import ulysses.runtime.model.InitialWeights;
+import ulysses.runtime.model.ParameterSharing;
 import ulysses.runtime.model.Parameters;
+import ulysses.runtime.model.Sharding;
 import ulysses.runtime.objective.NextToken;
 import ulysses.runtime.objective.Objective;
 import ulysses.runtime.objective.Preference;
@@ -39,6 +41,7 @@ import ulysses.runtime.weights.AdapterDirectory;
 import ulysses.runtime.weights.DataType;
 import ulysses.runtime.weights.Folder;
 import ulysses.runtime.weights.ModelDirectory;
+import ulysses.runtime.weights.TensorData;
 import ulysses.runtime.weights.TunedModel;
 import ulysses.runtime.weights.WeightFile;
 import ulysses.runtime.weights.WeightIndex;
@@ -82,25 +85,34 @@ final class RankRun {
                         hadoop,
                         source.spec().vocabularySize());
                 Parameters parameters =
-                        new Parameters(tuned.plan(), config.model().computeType(), device);
+                        new Parameters(tuned.plan(), config.model().computeType(), device, sharding());
                 AdamW optimizer = new AdamW(parameters, config.step())) {
             rows.require(content());
             initialise(source, tuned, parameters);
             reporter.phase("connect", 0);
             try (ProcessGroups groups = ProcessGroups.open(
-                    assignment, port -> reporter.event(new RankEvent.StoreOpen(assignment.rank(), port)))) {
-                return train(source, tuned, new Trained(parameters, optimizer, rows), groups);
+                            assignment, port -> reporter.event(new RankEvent.StoreOpen(assignment.rank(), port)));
+                    ParameterSharing sharing = new ParameterSharing(parameters, groups.world())) {
+                return train(source, tuned, new Trained(sharing, optimizer, rows), groups);
             }
         }
     }
 
-    private record Trained(Parameters parameters, AdamW optimizer, PackedDataset rows) {}
+    private Sharding sharding() {
+        return Sharding.of(
+                config.parallel().zeroStage(),
+                assignment.rank(),
+                assignment.mesh().worldSize());
+    }
+
+    private record Trained(ParameterSharing sharing, AdamW optimizer, PackedDataset rows) {}
 
     private long train(ModelDirectory source, TunedModel tuned, Trained trained, ProcessGroups groups)
             throws IOException {
-        Parameters parameters = trained.parameters();
+        ParameterSharing sharing = trained.sharing();
+        Parameters parameters = sharing.parameters();
         Agreement agreement = new Agreement(groups.world(), parameters.device());
-        ModelState model = new ModelState(tuned, parameters, trained.optimizer());
+        ModelState model = new ModelState(tuned, sharing, trained.optimizer());
         RunCheckpoints checkpoints = new RunCheckpoints(assignment, source, tuned, agreement, hadoop);
         List<String> warnings = new ArrayList<>();
         Optional<Checkpoint> resumed = checkpoints.latest(warnings);
@@ -109,22 +121,18 @@ final class RankRun {
         resumed.ifPresent(checkpoint -> checkpoints.restore(checkpoint, rowsFingerprint, model));
 
         RankBatches batches = RankBatches.training(trained.rows(), assignment.mesh(), assignment.rank(), config.step());
-        CausalLm policy = policy(tuned, parameters, groups);
+        CausalLm policy = policy(tuned, sharing, groups);
         Optional<TrainerLog> log =
                 assignment.rank() == 0 ? Optional.of(log(tuned, batches, resumed)) : Optional.empty();
         try (EvaluationRows evalRows = evaluationRows(tuned.spec().vocabularySize());
                 RunReference references = new RunReference(
-                        config,
-                        new RunReference.Start(source, tuned, parameters.device(), hadoop),
-                        policy,
-                        groups.sequenceParallel())) {
+                        config, new RunReference.Start(source, tuned, parameters.device(), hadoop), policy, groups)) {
             Objective objective = objective(policy, references, rowSets(trained.rows(), evalRows), agreement);
             SequenceStep sequence = new SequenceStep(policy, objective, groups.sequenceParallel());
             TrainStep step = new TrainStep(
                     sequence,
-                    parameters,
+                    sharing,
                     trained.optimizer(),
-                    groups.world(),
                     config.step().maxGradNorm(),
                     new GradientStrategies(
                             config.step().strategies(), config.step().seed()));
@@ -197,12 +205,12 @@ final class RankRun {
         }
     }
 
-    private CausalLm policy(TunedModel tuned, Parameters parameters, ProcessGroups groups) {
+    private CausalLm policy(TunedModel tuned, ParameterSharing sharing, ProcessGroups groups) {
         CausalLm.Layers how =
                 new CausalLm.Layers(config.parallel().device(), config.model().activationMemory());
         return new CausalLm(
                 tuned.spec(),
-                parameters,
+                sharing,
                 tuned.adapter()
                         .map(lora -> new CausalLm.Adapter(lora, config.step().seed())),
                 how,
@@ -296,20 +304,22 @@ final class RankRun {
     }
 
     private void export(ModelDirectory source, TunedModel tuned, ModelState model, TrainState end) {
-        if (assignment.rank() == 0) {
-            reporter.phase("export", end.step());
-            Folder output = Folder.at(config.output().outputDir(), hadoop);
-            if (tuned.adapter().isPresent()) {
-                source.copyTokenizerTo(output);
-                AdapterDirectory.write(output, tuned.adapter().get(), tuned.origin(config), model.weights());
-            } else {
-                HuggingFaceExport.write(
-                        source,
-                        tuned.spec(),
-                        model.weights(),
-                        output,
-                        config.output().maxShardBytes());
+        reporter.phase("export", end.step());
+        try (ModelState.Weights weights = model.exported()) {
+            if (assignment.rank() == 0) {
+                export(source, tuned, weights.tensors());
             }
+        }
+    }
+
+    private void export(ModelDirectory source, TunedModel tuned, List<TensorData> weights) {
+        Folder output = Folder.at(config.output().outputDir(), hadoop);
+        if (tuned.adapter().isPresent()) {
+            source.copyTokenizerTo(output);
+            AdapterDirectory.write(output, tuned.adapter().get(), tuned.origin(config), weights);
+        } else {
+            HuggingFaceExport.write(
+                    source, tuned.spec(), weights, output, config.output().maxShardBytes());
         }
     }
 }

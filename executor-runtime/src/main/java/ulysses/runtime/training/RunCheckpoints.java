@@ -124,8 +124,10 @@ final class RunCheckpoints {
     Optional<String> save(ModelState model, TrainState state, String trainerState) {
         int rank = assignment.rank();
         int ranks = assignment.mesh().worldSize();
-        List<WrittenFile> mine =
-                writer.writeRank(state.step(), rank, model.weights(rank, ranks), model.optimizerStates(rank, ranks));
+        List<WrittenFile> mine;
+        try (ModelState.Weights weights = model.weights(rank, ranks)) {
+            mine = writer.writeRank(state.step(), rank, weights.tensors(), model.optimizerStates(rank, ranks));
+        }
         List<WrittenFile> all = new ArrayList<>();
         agreement.gather(toJson(mine)).forEach(json -> all.addAll(fromJson(json)));
         if (rank != 0) {

@@ -11,6 +11,7 @@ import org.apache.hadoop.conf.Configuration;
 import org.bytedeco.pytorch.Device;
 import org.jspecify.annotations.Nullable;
 import ulysses.runtime.collective.Collectives;
+import ulysses.runtime.collective.ProcessGroups;
 import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.PreferenceConfig;
 import ulysses.runtime.config.TrainingConfig;
@@ -18,6 +19,7 @@ import ulysses.runtime.data.MicroBatch;
 import ulysses.runtime.data.RankBatches;
 import ulysses.runtime.model.CausalLm;
 import ulysses.runtime.model.InitialWeights;
+import ulysses.runtime.model.ParameterSharing;
 import ulysses.runtime.model.Parameters;
 import ulysses.runtime.objective.Reference;
 import ulysses.runtime.objective.ReferenceModel;
@@ -42,8 +44,8 @@ final class RunReference implements AutoCloseable {
     private final TrainingConfig config;
     private final Start start;
     private final CausalLm policy;
-    private final Collectives group;
-    private @Nullable Parameters held;
+    private final ProcessGroups groups;
+    private @Nullable ParameterSharing held;
 
     /** The model that training starts from, how it is trained, and where it computes. */
     record Start(ModelDirectory source, TunedModel tuned, Device device, Configuration hadoop) {}
@@ -56,17 +58,17 @@ final class RunReference implements AutoCloseable {
      */
     record RowSet(String folder, RankBatches batches) {}
 
-    /** Nothing is loaded yet; {@code group} shares each sequence of {@code policy}. */
-    RunReference(TrainingConfig config, Start start, CausalLm policy, Collectives group) {
+    /** Nothing is loaded yet; {@code groups} are those of {@code policy}. */
+    RunReference(TrainingConfig config, Start start, CausalLm policy, ProcessGroups groups) {
         this.config = config;
         this.start = start;
         this.policy = policy;
-        this.group = group;
+        this.groups = groups;
     }
 
     /** Ranks that share each sequence. */
     Collectives group() {
-        return group;
+        return groups.sequenceParallel();
     }
 
     /**
@@ -86,7 +88,7 @@ final class RunReference implements AutoCloseable {
     /** The model as a reference, loaded now. */
     private Reference model(Optional<String> other) throws IOException {
         if (other.isEmpty() && policy.withoutAdapters() != policy) {
-            return new ReferenceModel(policy.withoutAdapters(), group);
+            return new ReferenceModel(policy.withoutAdapters(), group());
         }
         ModelDirectory source = source(other);
         ModelSpec spec = other.isEmpty() ? start.tuned().spec() : TunedModel.scaled(config, source.spec());
@@ -96,9 +98,13 @@ final class RunReference implements AutoCloseable {
                     "ref_model %s has vocab_size %d, but model_name_or_path has %d; both need the same tokenizer"
                             .formatted(source.folder().path(), spec.vocabularySize(), vocabulary));
         }
-        Parameters parameters =
-                new Parameters(ParameterPlan.frozen(spec), config.model().computeType(), start.device());
-        held = parameters;
+        Parameters parameters = new Parameters(
+                ParameterPlan.frozen(spec),
+                config.model().computeType(),
+                start.device(),
+                policy.parameters().sharding());
+        ParameterSharing sharing = new ParameterSharing(parameters, groups.world());
+        held = sharing;
         InitialWeights weights = new InitialWeights(spec, parameters);
         if (isDrawn(other)) {
             weights.draw(config.step().seed());
@@ -108,7 +114,7 @@ final class RunReference implements AutoCloseable {
             }
         }
         CausalLm.Layers how = new CausalLm.Layers(config.parallel().device(), ActivationMemory.NONE);
-        return new ReferenceModel(new CausalLm(spec, parameters, how, group), group);
+        return new ReferenceModel(new CausalLm(spec, sharing, Optional.empty(), how, group()), group());
     }
 
     private ModelDirectory source(Optional<String> other) {
@@ -169,7 +175,7 @@ final class RunReference implements AutoCloseable {
             reporter.phase("reference", step);
             for (MicroBatch batch : batches.step(step).microBatches()) {
                 double[] sums = model.documentSums(batch);
-                if (group.rank() == 0) { // the same on all ranks of the group
+                if (group().rank() == 0) { // the same on all ranks of the group
                     own.add(batch, sums);
                 }
             }
@@ -209,6 +215,7 @@ final class RunReference implements AutoCloseable {
     public void close() {
         if (held != null) {
             held.close();
+            held.parameters().close();
             held = null;
         }
     }

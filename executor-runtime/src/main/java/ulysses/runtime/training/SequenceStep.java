@@ -46,10 +46,16 @@ public final class SequenceStep {
             Tensor hidden = model.embed(slice.ids()); // [s,D]
             try (Segment.Pass pass = layers.forward(hidden)) {
                 Objective.Part part = new Objective.Part(batch, slice, reference, pass.output());
-                Objective.Outcome outcome = objective.lossAndGradient(part, Math.max(1, terms));
+                Objective.Outcome outcome = lossAndGradient(part, Math.max(1, terms));
                 model.embedBackward(slice.ids(), pass.backward(outcome.dHidden()));
                 return outcome.sums();
             }
+        }
+    }
+
+    private Objective.Outcome lossAndGradient(Objective.Part part, long terms) {
+        try (CausalLm.HeadUse head = model.trainHead()) {
+            return objective.lossAndGradient(part, terms);
         }
     }
 
@@ -60,7 +66,9 @@ public final class SequenceStep {
         try (TensorScope scope = TensorScope.open()) {
             Segment layers = model.on(new SequenceLayout(batch.documentEnds()), slice.positions());
             Tensor hidden = layers.infer(model.embed(slice.ids())); // [s,D]
-            return objective.sums(new Objective.Part(batch, slice, reference, hidden));
+            try (CausalLm.HeadUse head = model.useHead()) {
+                return objective.sums(new Objective.Part(batch, slice, reference, hidden));
+            }
         }
     }
 

@@ -1,12 +1,12 @@
 package ulysses.runtime.training;
 
-import ulysses.runtime.collective.Collectives;
 import ulysses.runtime.config.StrategyConfig;
 import ulysses.runtime.data.MicroBatch;
 import ulysses.runtime.data.StepBatches;
 import ulysses.runtime.gradient.GradientBuckets;
+import ulysses.runtime.gradient.GradientSlices;
 import ulysses.runtime.gradient.GradientStrategies;
-import ulysses.runtime.model.Parameters;
+import ulysses.runtime.model.ParameterSharing;
 import ulysses.runtime.objective.Objective;
 import ulysses.runtime.optimizer.AdamW;
 
@@ -17,32 +17,36 @@ import ulysses.runtime.optimizer.AdamW;
 public final class TrainStep {
 
     private final SequenceStep sequence;
-    private final Parameters parameters;
+    private final ParameterSharing sharing;
     private final GradientBuckets gradients;
+    private final GradientSlices slices;
     private final AdamW optimizer;
     private final Agreement agreement;
     private final GradientStrategies strategies;
     private final double maxGradNorm;
 
     /** Without gradient strategies; {@code maxGradNorm} of 0 means no clipping. */
-    public TrainStep(
-            SequenceStep sequence, Parameters parameters, AdamW optimizer, Collectives world, double maxGradNorm) {
-        this(sequence, parameters, optimizer, world, maxGradNorm, new GradientStrategies(StrategyConfig.NONE, 0));
+    public TrainStep(SequenceStep sequence, ParameterSharing sharing, AdamW optimizer, double maxGradNorm) {
+        this(sequence, sharing, optimizer, maxGradNorm, new GradientStrategies(StrategyConfig.NONE, 0));
     }
 
-    /** {@code maxGradNorm} of 0 means no clipping. */
+    /**
+     * {@code maxGradNorm} of 0 means no clipping.
+     *
+     * @param sharing of the parameters over all ranks; where gradients or weights are cut, the one that the model computes with
+     */
     public TrainStep(
             SequenceStep sequence,
-            Parameters parameters,
+            ParameterSharing sharing,
             AdamW optimizer,
-            Collectives world,
             double maxGradNorm,
             GradientStrategies strategies) {
         this.sequence = sequence;
-        this.parameters = parameters;
-        this.gradients = new GradientBuckets(parameters, world);
+        this.sharing = sharing;
+        this.gradients = new GradientBuckets(sharing);
+        this.slices = new GradientSlices(sharing);
         this.optimizer = optimizer;
-        this.agreement = new Agreement(world, parameters.device());
+        this.agreement = new Agreement(sharing.world(), sharing.parameters().device());
         this.maxGradNorm = maxGradNorm;
         this.strategies = strategies;
     }
@@ -51,7 +55,7 @@ public final class TrainStep {
     public StepMetrics run(StepBatches batches, double learningRate) {
         long begin = System.nanoTime();
         long exchangedBefore = sequence.exchangedBytes();
-        parameters.zeroGradients();
+        sharing.parameters().zeroGradients();
         long terms = sequence.terms(batches);
         Objective.Sums sums = sequence.nothing();
         for (MicroBatch batch : batches.microBatches()) {
@@ -82,9 +86,10 @@ public final class TrainStep {
     }
 
     private GradientStrategies.Outcome update(double norm, double learningRate) {
-        GradientStrategies.Outcome outcome = strategies.apply(parameters.trained(), optimizer.steps(), norm);
+        GradientStrategies.Outcome outcome = strategies.apply(slices, optimizer.steps(), norm);
         gradients.clip(outcome.changesGradients() ? gradients.norm() : norm, strategies.limit(outcome, maxGradNorm));
         optimizer.step(learningRate * outcome.rateFactor());
+        sharing.publishWeights();
         return outcome;
     }
 }

@@ -1,6 +1,7 @@
 package ulysses.runtime.config;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -63,17 +64,22 @@ class DeepSpeedConfigTest {
 
     @ParameterizedTest
     @ValueSource(ints = {1, 2, 3})
-    void stagesThatShardAreNotedAsReplicated(int stage) throws IOException {
+    void theStageIsZeroStage(int stage) throws IOException {
         Loaded loaded = load(
                 "{\"zero_optimization\": {\"stage\": %d, \"offload_optimizer\": {\"device\": \"cpu\"}}}"
                         .formatted(stage),
                 "");
 
+        assertThat(loaded.config().parallel().zeroStage()).isEqualTo(stage);
         assertThat(loaded.notes())
-                .containsExactly(
-                        "zero_optimization.stage %d: for now every rank holds all parameters, gradients and optimizer states"
-                                .formatted(stage),
-                        "zero_optimization.offload_optimizer to cpu: for now nothing is moved off the device");
+                .containsExactly("zero_optimization.offload_optimizer to cpu: for now nothing is moved off the device");
+    }
+
+    @Test
+    void aStageThatContradictsZeroStageIsRefused() {
+        assertThatThrownBy(() -> load("{\"zero_optimization\": {\"stage\": 3}}", "zero_stage: 2\n"))
+                .isInstanceOf(ConfigException.class)
+                .hasMessageContaining("zero_optimization.stage 3 contradicts zero_stage 2");
     }
 
     @Test

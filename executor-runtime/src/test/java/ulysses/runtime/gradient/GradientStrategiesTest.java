@@ -20,6 +20,7 @@ import ulysses.runtime.config.StrategyConfig.Strategy;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
 import ulysses.runtime.memory.TensorArrays;
 import ulysses.runtime.memory.TensorScope;
+import ulysses.runtime.model.ParameterSharing;
 import ulysses.runtime.model.Parameters;
 import ulysses.runtime.model.SmallModels;
 import ulysses.runtime.model.TinyModel;
@@ -112,11 +113,15 @@ final class GradientStrategiesTest {
         }
     }
 
+    private static GradientSlices slices(Parameters parameters) {
+        return new GradientSlices(new ParameterSharing(parameters, new SingleRank("one")));
+    }
+
     /** Applies the strategies and clips, with no other limit. */
     private static GradientStrategies.Outcome apply(Parameters parameters, List<Strategy> on, long step) {
         GradientBuckets buckets = new GradientBuckets(parameters, new SingleRank("one"));
         GradientStrategies strategies = new GradientStrategies(StrategyConfig.NONE.with(on), 7);
-        GradientStrategies.Outcome outcome = strategies.apply(parameters.all(), step, buckets.norm());
+        GradientStrategies.Outcome outcome = strategies.apply(slices(parameters), step, buckets.norm());
         buckets.clip(buckets.norm(), strategies.limit(outcome, 0));
         return outcome;
     }
@@ -147,7 +152,7 @@ final class GradientStrategiesTest {
         try (Parameters parameters = SmallModels.parameters(SmallModels.llama(), ComputeType.FLOAT32)) {
             parameters.gradients().fill_(new Scalar(Double.parseDouble(value)));
 
-            GradientStrategies.Outcome outcome = new GradientStrategies(config, 7).apply(parameters.all(), 0, 1);
+            GradientStrategies.Outcome outcome = new GradientStrategies(config, 7).apply(slices(parameters), 0, 1);
 
             assertThat(outcome.fired()).hasSize(vanishing ? 2 : 0);
             assertThat(outcome.rateFactor()).isEqualTo(vanishing ? 1.2 : 1);
@@ -212,7 +217,7 @@ final class GradientStrategiesTest {
         try (Parameters parameters = SmallModels.parameters(SmallModels.llama(), ComputeType.FLOAT32)) {
             parameters.gradients().fill_(new Scalar(1.0));
 
-            new GradientStrategies(config, 7).apply(parameters.all(), 0, 1);
+            new GradientStrategies(config, 7).apply(slices(parameters), 0, 1);
 
             List<String> untouched = parameters.all().stream()
                     .filter(p -> p.gradient().dim() > 1 && p.gradient().max().item_double() == 1)

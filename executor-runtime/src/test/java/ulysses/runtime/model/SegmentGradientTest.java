@@ -213,7 +213,7 @@ final class SegmentGradientTest {
         try (TensorScope scope = TensorScope.open()) {
             for (Parameter parameter : from.all()) {
                 Tensor value = parameter.value().detach();
-                to.startOf(parameter.name()).copy_(value.view(value.numel()));
+                to.start(parameter.name(), value.view(value.numel()));
             }
         }
     }

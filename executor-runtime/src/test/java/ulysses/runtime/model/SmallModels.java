@@ -13,6 +13,7 @@ import ulysses.runtime.data.PackedRow;
 import ulysses.runtime.memory.NativeRuntime;
 import ulysses.runtime.memory.TensorArrays;
 import ulysses.runtime.memory.TensorScope;
+import ulysses.runtime.segment.Parameter;
 import ulysses.runtime.weights.ModelSpec;
 import ulysses.runtime.weights.TunedModel;
 
@@ -60,6 +61,21 @@ public final class SmallModels {
             parameters.publishMaster();
         }
         return parameters;
+    }
+
+    /** Of the same weights what a rank holds. */
+    public static Parameters parameters(TunedModel tuned, ComputeType compute, Sharding sharding) {
+        try (Parameters whole = parameters(tuned, compute);
+                TensorScope scope = TensorScope.open()) {
+            Parameters cut = new Parameters(tuned.plan(), compute, new Device("cpu"), sharding);
+            for (Parameter parameter : whole.all()) {
+                Tensor start = parameter.isTrained()
+                        ? whole.flatView(whole.master(), parameter.name())
+                        : parameter.value().view(parameter.value().numel());
+                cut.start(parameter.name(), start);
+            }
+            return cut;
+        }
     }
 
     /** {@code count} rows of one to four documents with 1 to {@code longest} tokens; about a third of the labels count. */

@@ -37,7 +37,7 @@ final class AdamWTest {
             int elements = Math.toIntExact(parameters.elements());
             double[] start = TensorArrays.values(parameters.master());
             double[] weights = start.clone();
-            long decayed = parameters.groups().get(0).stretch().elements();
+            long decayed = parameters.shares().get(0).block().runs(0).get(0).elements();
             double[] first = new double[elements];
             double[] second = new double[elements];
             Random random = new Random(11);

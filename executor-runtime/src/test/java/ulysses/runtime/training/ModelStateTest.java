@@ -83,11 +83,10 @@ final class ModelStateTest {
             try (TrainingRank rank = TrainingRank.of(tuned, how, groups)) {
                 train(rank, mesh, groups, STEPS);
                 int worldRank = groups.world().rank();
-                files.add(writer.writeRank(
-                        STEPS,
-                        worldRank,
-                        rank.state().weights(worldRank, writing),
-                        rank.state().optimizerStates(worldRank, writing)));
+                try (ModelState.Weights weights = rank.state().weights(worldRank, writing)) {
+                    files.add(writer.writeRank(
+                            STEPS, worldRank, weights.tensors(), rank.state().optimizerStates(worldRank, writing)));
+                }
                 State then = State.of(rank);
                 train(rank, mesh, groups, 1);
                 return new State[] {then, State.of(rank)};

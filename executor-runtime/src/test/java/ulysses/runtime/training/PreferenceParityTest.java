@@ -33,6 +33,7 @@ import ulysses.runtime.data.MicroBatch;
 import ulysses.runtime.data.PackedRow;
 import ulysses.runtime.data.StepBatches;
 import ulysses.runtime.mesh.RankMesh;
+import ulysses.runtime.model.ParameterSharing;
 import ulysses.runtime.model.TinyModel;
 import ulysses.runtime.objective.Preference;
 import ulysses.runtime.objective.Reference;
@@ -147,7 +148,8 @@ final class PreferenceParityTest {
                 Reference reference = new ReferenceModel(policy.model().withoutAdapters(), group);
                 Preference objective = new Preference(preference, policy.model().head(), Optional.of(reference), group);
                 SequenceStep sequence = new SequenceStep(policy.model(), objective, group);
-                TrainStep step = new TrainStep(sequence, policy.parameters(), optimizer, groups.world(), 1.0);
+                TrainStep step = new TrainStep(
+                        sequence, new ParameterSharing(policy.parameters(), groups.world()), optimizer, 1.0);
                 for (int s = 0; s < 10; s++) {
                     StepMetrics metrics = step.run(
                             batches(pairs(policy, "dpo-curve", s), new RankMesh(p, p), 0, 1), config.learningRate());
@@ -290,7 +292,7 @@ final class PreferenceParityTest {
                 new StepConfig(1, 1, 0, 1, 1, "constant", Map.of(), 0, 0, 0, 0.9, 0.999, 1e-8, 0, 7, 7, false);
         try (AdamW optimizer = new AdamW(policy.parameters(), still)) {
             SequenceStep sequence = new SequenceStep(policy.model(), objective, group);
-            return new TrainStep(sequence, policy.parameters(), optimizer, world, 0)
+            return new TrainStep(sequence, new ParameterSharing(policy.parameters(), world), optimizer, 0)
                     .run(batches(pairs(policy), mesh, mesh.dataParallelRank(world.rank()), accumulation), 0);
         }
     }

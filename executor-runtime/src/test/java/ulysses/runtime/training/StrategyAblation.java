@@ -26,6 +26,7 @@ import ulysses.runtime.gradient.GradientStrategies;
 import ulysses.runtime.memory.NativeRuntime;
 import ulysses.runtime.model.CausalLm;
 import ulysses.runtime.model.InitialWeights;
+import ulysses.runtime.model.ParameterSharing;
 import ulysses.runtime.model.Parameters;
 import ulysses.runtime.objective.NextToken;
 import ulysses.runtime.optimizer.AdamW;
@@ -94,7 +95,11 @@ final class StrategyAblation {
                     SPEC, parameters, new CausalLm.Layers(ParallelConfig.Device.CPU, ActivationMemory.FULL), alone);
             SequenceStep sequence = new SequenceStep(model, new NextToken(model.head()), alone);
             TrainStep step = new TrainStep(
-                    sequence, parameters, optimizer, alone, LIMIT, new GradientStrategies(strategies, seed));
+                    sequence,
+                    new ParameterSharing(parameters, alone),
+                    optimizer,
+                    LIMIT,
+                    new GradientStrategies(strategies, seed));
             Random text = new Random(1000 + seed);
             long acted = 0;
             double meanAbs = 0;

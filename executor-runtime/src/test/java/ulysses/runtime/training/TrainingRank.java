@@ -17,7 +17,9 @@ import ulysses.runtime.data.StepBatches;
 import ulysses.runtime.gradient.GradientStrategies;
 import ulysses.runtime.mesh.RankMesh;
 import ulysses.runtime.model.CausalLm;
+import ulysses.runtime.model.ParameterSharing;
 import ulysses.runtime.model.Parameters;
+import ulysses.runtime.model.Sharding;
 import ulysses.runtime.model.SmallModels;
 import ulysses.runtime.objective.NextToken;
 import ulysses.runtime.optimizer.AdamW;
@@ -28,41 +30,49 @@ import ulysses.runtime.weights.TunedModel;
 final class TrainingRank implements AutoCloseable {
 
     private final TunedModel tuned;
+    private final ParameterSharing sharing;
     private final Parameters parameters;
     private final AdamW optimizer;
     private final SequenceStep sequence;
     private final TrainStep step;
 
     /** How it trains. */
-    record How(ComputeType compute, boolean checkpointing, double maxGradNorm, StrategyConfig strategies) {
-        static final How PLAIN = new How(ComputeType.FLOAT32, true, 0, StrategyConfig.NONE);
+    record How(
+            ComputeType compute, boolean checkpointing, double maxGradNorm, StrategyConfig strategies, int zeroStage) {
+        static final How PLAIN = new How(ComputeType.FLOAT32, true, 0, StrategyConfig.NONE, 0);
 
         How with(ComputeType other) {
-            return new How(other, checkpointing, maxGradNorm, strategies);
+            return new How(other, checkpointing, maxGradNorm, strategies, zeroStage);
         }
 
         How withLimit(double limit) {
-            return new How(compute, checkpointing, limit, strategies);
+            return new How(compute, checkpointing, limit, strategies, zeroStage);
         }
 
         How withoutCheckpointing() {
-            return new How(compute, false, maxGradNorm, strategies);
+            return new How(compute, false, maxGradNorm, strategies, zeroStage);
         }
 
         How with(StrategyConfig others) {
-            return new How(compute, checkpointing, maxGradNorm, others);
+            return new How(compute, checkpointing, maxGradNorm, others, zeroStage);
+        }
+
+        How withStage(int stage) {
+            return new How(compute, checkpointing, maxGradNorm, strategies, stage);
         }
     }
 
     private TrainingRank(TunedModel tuned, How how, Collectives group, Collectives world) {
         this.tuned = tuned;
-        this.parameters = SmallModels.parameters(tuned, how.compute());
+        this.parameters =
+                SmallModels.parameters(tuned, how.compute(), Sharding.of(how.zeroStage(), world.rank(), world.size()));
+        this.sharing = new ParameterSharing(parameters, world);
         this.optimizer = new AdamW(
                 parameters,
                 new StepConfig(1, 1, 1e-3, 1, 9, "constant", Map.of(), 0, 0, 0.1, 0.9, 0.999, 1e-8, 1, 7, 7, false));
         CausalLm model = new CausalLm(
                 tuned.spec(),
-                parameters,
+                sharing,
                 tuned.adapter().map(lora -> new CausalLm.Adapter(lora, 7)),
                 new CausalLm.Layers(
                         ParallelConfig.Device.CPU,
@@ -70,7 +80,7 @@ final class TrainingRank implements AutoCloseable {
                 group);
         this.sequence = new SequenceStep(model, new NextToken(model.head()), group);
         this.step = new TrainStep(
-                sequence, parameters, optimizer, world, how.maxGradNorm(), new GradientStrategies(how.strategies(), 7));
+                sequence, sharing, optimizer, how.maxGradNorm(), new GradientStrategies(how.strategies(), 7));
     }
 
     /** One of the ranks of {@code groups}. */
@@ -101,7 +111,7 @@ final class TrainingRank implements AutoCloseable {
     }
 
     ModelState state() {
-        return new ModelState(tuned, parameters, optimizer);
+        return new ModelState(tuned, sharing, optimizer);
     }
 
     StepMetrics step(StepBatches batches, double rate) {
@@ -114,7 +124,8 @@ final class TrainingRank implements AutoCloseable {
         List<MicroBatch> batches = new ArrayList<>();
         for (int m = 0; m < accumulation; m++) {
             int first = (m * mesh.dataParallelSize() + mesh.dataParallelRank(worldRank)) * rowsPerMicroBatch;
-            batches.add(MicroBatch.of(rows.subList(first, first + rowsPerMicroBatch), mesh.sequenceParallelSize()));
+            batches.add(
+                    MicroBatch.of(rows.subList(first, first + rowsPerMicroBatch), mesh.sequenceParallelSize(), first));
         }
         long trained = rows.stream().mapToLong(PackedRow::trainedTokens).sum();
         long tokens = rows.stream().mapToLong(PackedRow::tokens).sum();
@@ -123,6 +134,7 @@ final class TrainingRank implements AutoCloseable {
 
     @Override
     public void close() {
+        sharing.close();
         optimizer.close();
         parameters.close();
     }

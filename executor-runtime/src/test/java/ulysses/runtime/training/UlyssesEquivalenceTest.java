@@ -34,6 +34,7 @@ import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.mesh.RankMesh;
 import ulysses.runtime.model.CausalLm;
 import ulysses.runtime.model.InitialWeights;
+import ulysses.runtime.model.ParameterSharing;
 import ulysses.runtime.model.Parameters;
 import ulysses.runtime.model.TinyModel;
 import ulysses.runtime.objective.NextToken;
@@ -167,7 +168,7 @@ final class UlyssesEquivalenceTest {
                     new CausalLm.Layers(ParallelConfig.Device.CPU, ActivationMemory.ATTENTION),
                     group);
             SequenceStep sequence = new SequenceStep(model, new NextToken(model.head()), group);
-            TrainStep step = new TrainStep(sequence, parameters, optimizer, world, 0);
+            TrainStep step = new TrainStep(sequence, new ParameterSharing(parameters, world), optimizer, 0);
             for (int s = 0; s < STEPS; s++) {
                 StepMetrics metrics = step.run(batches(rows, mesh, mesh.dataParallelRank(rank), accumulation), 1e-3);
                 losses.add(metrics.loss());
