@@ -1,11 +1,13 @@
 package ulysses.job;
 
 import java.io.PrintStream;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import org.apache.hadoop.conf.Configuration;
+import ulysses.driver.hub.ModelHub;
 import ulysses.runtime.checkpoint.Checkpoint;
 import ulysses.runtime.checkpoint.CheckpointReader;
 import ulysses.runtime.checkpoint.CheckpointStore;
@@ -49,11 +51,17 @@ final class ExportCommand {
         }
     }
 
-    static int run(CommandLine commandLine, Map<String, String> sparkConf, Configuration hadoop, PrintStream out) {
+    static int run(
+            CommandLine commandLine,
+            Map<String, String> sparkConf,
+            Configuration hadoop,
+            Map<String, String> environment,
+            PrintStream out)
+            throws InterruptedException {
         CommandOptions options = CommandOptions.of(commandLine, List.of(EXPORT_DIR));
         Optional<ExportConfig> described = described(options, sparkConf, hadoop);
         if (described.isPresent()) {
-            merge(described.get(), hadoop, out);
+            merge(described.get(), new ModelFolders(environment, hadoop, out));
             return 0;
         }
         Source source = source(options, sparkConf, hadoop);
@@ -70,7 +78,7 @@ final class ExportCommand {
                 checkpoint.state().step(),
                 checkpoint.state().epoch()));
         if (checkpoint.folder().has(AdapterDirectory.CONFIG)) {
-            mergeCheckpoint(source, target, hadoop, out);
+            mergeCheckpoint(source, target, new ModelFolders(environment, hadoop, out));
         } else {
             HuggingFaceExport.fromCheckpoint(checkpoint, target, source.maxShardBytes());
         }
@@ -92,12 +100,19 @@ final class ExportCommand {
                 hadoop);
     }
 
-    private static void merge(ExportConfig export, Configuration hadoop, PrintStream out) {
-        ModelDirectory base = ModelDirectory.open(export.modelNameOrPath(), hadoop);
+    private static void merge(ExportConfig export, ModelFolders folders) throws InterruptedException {
+        Configuration hadoop = folders.hadoop();
+        PrintStream out = folders.out();
+        ModelHub hub = folders.hub(export.cacheDirectory());
+        ModelDirectory base = ModelDirectory.open(
+                hub.folder("model_name_or_path", export.modelNameOrPath(), export.revision(), ModelHub.Parts.MODEL),
+                hadoop);
         Folder target = Folder.at(export.exportDir(), hadoop);
-        List<AdapterDirectory> adapters = export.adapters().stream()
-                .map(path -> AdapterDirectory.open(path, hadoop))
-                .toList();
+        List<AdapterDirectory> adapters = new ArrayList<>();
+        for (String name : export.adapters()) {
+            String folder = hub.folder("adapter_name_or_path", name, export.revision(), ModelHub.Parts.ADAPTER);
+            adapters.add(AdapterDirectory.open(folder, hadoop));
+        }
         adapters.stream()
                 .filter(adapter -> adapter.folder().path().equals(target.path()))
                 .forEach(adapter -> {
@@ -119,11 +134,19 @@ final class ExportCommand {
     }
 
     /** Merges the adapter of a checkpoint into the model that it was trained beside. */
-    private static void mergeCheckpoint(Source source, Folder target, Configuration hadoop, PrintStream out) {
+    private static void mergeCheckpoint(Source source, Folder target, ModelFolders folders)
+            throws InterruptedException {
+        Configuration hadoop = folders.hadoop();
         AdapterDirectory adapter = AdapterDirectory.open(source.checkpoint().folder());
-        String model = source.run()
-                .map(run -> run.model().modelNameOrPath())
-                .orElse(adapter.origin().model());
+        Optional<TrainingConfig.Model> asked = source.run().map(TrainingConfig::model);
+        String model = folders.hub(
+                        asked.map(TrainingConfig.Model::cacheDirectory).orElse(null))
+                .folder(
+                        "model_name_or_path",
+                        asked.map(TrainingConfig.Model::modelNameOrPath)
+                                .orElse(adapter.origin().model()),
+                        asked.map(TrainingConfig.Model::revision).orElse("main"),
+                        ModelHub.Parts.MODEL);
         ModelDirectory base = ModelDirectory.open(model, hadoop);
         ModelSpec spec =
                 source.run().map(run -> TunedModel.scaled(run, base.spec())).orElse(base.spec());
@@ -148,7 +171,7 @@ final class ExportCommand {
                             target,
                             source.maxShardBytes()));
         }
-        out.println("merged:     its adapter into " + base.folder().path());
+        folders.out().println("merged:     its adapter into " + base.folder().path());
     }
 
     private static DataType storedType(ModelDirectory model, WeightIndex files) {

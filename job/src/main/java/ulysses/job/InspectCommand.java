@@ -12,6 +12,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Stream;
 import org.apache.hadoop.conf.Configuration;
+import ulysses.driver.hub.ModelHub;
 import ulysses.driver.packing.PrepareDataset;
 import ulysses.driver.report.RowText;
 import ulysses.driver.tokenizer.Tokenizer;
@@ -38,8 +39,13 @@ final class InspectCommand {
 
     private InspectCommand() {}
 
-    static int run(CommandLine commandLine, Map<String, String> sparkConf, Configuration hadoop, PrintStream out)
-            throws IOException {
+    static int run(
+            CommandLine commandLine,
+            Map<String, String> sparkConf,
+            Configuration hadoop,
+            Map<String, String> environment,
+            PrintStream out)
+            throws IOException, InterruptedException {
         CommandOptions options = CommandOptions.of(commandLine, OPTIONS);
         if (commandLine.file() == null) {
             throw new ConfigException(
@@ -52,7 +58,13 @@ final class InspectCommand {
         if (!folder.exists()) {
             TrainingConfig config =
                     ConfigFile.load(options.rest().sources(sparkConf), hadoop).config();
-            String tokenizer = options.text(TOKENIZER).orElse(config.model().modelNameOrPath());
+            String tokenizer = new ModelFolders(environment, hadoop, out)
+                    .hub(config.model().cacheDirectory())
+                    .folder(
+                            "model_name_or_path",
+                            options.text(TOKENIZER).orElse(config.model().modelNameOrPath()),
+                            config.model().revision(),
+                            ModelHub.Parts.MODEL_WITHOUT_WEIGHTS);
             rows(Folder.at(PrepareDataset.folder(config), hadoop), Optional.of(tokenizer), options, hadoop, text);
             return 0;
         }

@@ -49,12 +49,12 @@ public final class Main {
             return switch (commandLine.command()) {
                 case HELP -> help(out);
                 case CHECK_CONFIG -> CheckCommand.run(commandLine, settings(conf), hadoop(conf), out);
-                case PREPARE -> PrepareCommand.run(commandLine, conf, hadoop(conf), out);
+                case PREPARE -> PrepareCommand.run(commandLine, conf, hadoop(conf), environment, out);
                 case TRAIN -> TrainCommand.run(commandLine, conf, hadoop(conf), environment, out);
-                case EXPORT -> ExportCommand.run(commandLine, settings(conf), hadoop(conf), out);
-                case INSPECT -> InspectCommand.run(commandLine, settings(conf), hadoop(conf), out);
+                case EXPORT -> ExportCommand.run(commandLine, settings(conf), hadoop(conf), environment, out);
+                case INSPECT -> InspectCommand.run(commandLine, settings(conf), hadoop(conf), environment, out);
                 case BENCH -> BenchCommand.run(commandLine, hadoop(conf), out);
-                case PLAN -> PlanCommand.run(commandLine, settings(conf), hadoop(conf), out);
+                case PLAN -> PlanCommand.run(commandLine, settings(conf), hadoop(conf), environment, out);
             };
         } catch (Exception failure) { // SparkException is checked but not declared by Spark's Scala methods
             if (debug) {

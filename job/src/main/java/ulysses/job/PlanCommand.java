@@ -6,6 +6,7 @@ import java.lang.management.ManagementFactory;
 import java.util.List;
 import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
+import ulysses.driver.hub.ModelHub;
 import ulysses.driver.plan.HardwareProfile;
 import ulysses.driver.plan.HardwareProfile.Machine;
 import ulysses.driver.plan.RunPlan;
@@ -27,10 +28,17 @@ final class PlanCommand {
 
     private PlanCommand() {}
 
-    static int run(CommandLine commandLine, Map<String, String> sparkConf, Configuration hadoop, PrintStream out) {
+    static int run(
+            CommandLine commandLine,
+            Map<String, String> sparkConf,
+            Configuration hadoop,
+            Map<String, String> environment,
+            PrintStream out)
+            throws InterruptedException {
         CommandOptions options = CommandOptions.of(commandLine, List.of(HARDWARE));
         ConfigFile.Loaded loaded = ConfigFile.load(options.rest().sources(sparkConf), hadoop);
-        TrainingConfig config = loaded.config();
+        TrainingConfig config =
+                new ModelFolders(environment, hadoop, out).in(loaded.config(), ModelHub.Parts.MODEL_WITHOUT_WEIGHTS);
         ModelSpec model =
                 ModelDirectory.open(config.model().modelNameOrPath(), hadoop).spec();
         int group = config.parallel().sequenceParallelSize();

@@ -12,6 +12,7 @@ import ulysses.driver.plan.RunShape;
 import ulysses.driver.plan.StepCommunication;
 import ulysses.driver.plan.StepTimeEstimate;
 import ulysses.runtime.config.TrainingConfig;
+import ulysses.runtime.weights.HubCacheFolder;
 import ulysses.runtime.weights.ModelSpec;
 import ulysses.runtime.weights.ParameterPlan;
 
@@ -52,7 +53,7 @@ final class PlanText {
         print(String.format(
                 Locale.ROOT,
                 "model  %s: %,d parameters%s, %d layers, D %d, F %d, N %d, K %d, H %d, V %d",
-                config.model().modelNameOrPath(),
+                HubCacheFolder.idOf(config.model().modelNameOrPath()),
                 model.parameterCount(),
                 trained(shape),
                 model.layers(),

@@ -5,6 +5,7 @@ import java.util.HashMap;
 import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.SparkConf;
+import ulysses.driver.hub.ModelHub;
 import ulysses.driver.packing.PrepareDataset;
 import ulysses.driver.packing.PreparedData;
 import ulysses.driver.tokenizer.Tokenizer;
@@ -16,8 +17,15 @@ final class PrepareCommand {
 
     private PrepareCommand() {}
 
-    static int run(CommandLine commandLine, SparkConf conf, Configuration hadoop, PrintStream out) {
-        TrainingConfig config = load(commandLine, conf, hadoop, out).config();
+    static int run(
+            CommandLine commandLine,
+            SparkConf conf,
+            Configuration hadoop,
+            Map<String, String> environment,
+            PrintStream out)
+            throws InterruptedException {
+        TrainingConfig config = new ModelFolders(environment, hadoop, out)
+                .in(load(commandLine, conf, hadoop, out).config(), ModelHub.Parts.MODEL_WITHOUT_WEIGHTS);
         try (JobSession session = JobSession.open(conf, "ulysses prepare", config.parallel())) {
             prepare(session, config, hadoop, out);
             return 0;

@@ -10,6 +10,7 @@ import java.util.Optional;
 import java.util.UUID;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.SparkConf;
+import ulysses.driver.hub.ModelHub;
 import ulysses.driver.launch.ConsoleProgress;
 import ulysses.driver.launch.LaunchException;
 import ulysses.driver.launch.RankJob;
@@ -25,6 +26,7 @@ import ulysses.runtime.config.ConfigFile;
 import ulysses.runtime.config.PreferenceConfig;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.config.TuningConfig;
+import ulysses.runtime.weights.HubCacheFolder;
 import ulysses.runtime.weights.ModelDirectory;
 import ulysses.runtime.weights.ModelSpec;
 import ulysses.runtime.weights.TunedModel;
@@ -44,9 +46,10 @@ final class TrainCommand {
             Map<String, String> environment,
             PrintStream out)
             throws InterruptedException {
-        ConfigFile.Loaded loaded = PrepareCommand.load(commandLine, conf, hadoop, out);
-        TrainingConfig config = loaded.config();
-        RunFollowers.check(config, environment);
+        ConfigFile.Loaded asked = PrepareCommand.load(commandLine, conf, hadoop, out);
+        RunFollowers.check(asked.config(), environment);
+        TrainingConfig config = new ModelFolders(environment, hadoop, out).in(asked.config(), ModelHub.Parts.MODEL);
+        ConfigFile.Loaded loaded = new ConfigFile.Loaded(config, asked.notes(), asked.keys());
         ModelDirectory model = ModelDirectory.open(config.model().modelNameOrPath(), hadoop);
         ModelSpec spec = model.spec();
         if (!config.model().trainFromScratch()) {
@@ -109,7 +112,7 @@ final class TrainCommand {
         out.println(String.format(
                 Locale.ROOT,
                 "model: %s, %s, %,d parameters, %d layers, %d heads (%d kv)",
-                config.model().modelNameOrPath(),
+                HubCacheFolder.idOf(config.model().modelNameOrPath()),
                 config.model().trainFromScratch() ? "random weights" : "its weights",
                 spec.parameterCount(),
                 spec.layers(),

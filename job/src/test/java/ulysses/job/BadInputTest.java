@@ -107,8 +107,8 @@ class BadInputTest {
                         CONFIG,
                         NOTHING,
                         "model_name_or_path=meta-llama/Meta-Llama-3-8B-Instruct",
-                        "models are not downloaded from the hub here; download it (huggingface-cli download"
-                                + " meta-llama/Meta-Llama-3-8B-Instruct --local-dir DIR)"),
+                        "model_name_or_path meta-llama/Meta-Llama-3-8B-Instruct is no folder, ",
+                        "/no-hub/hub does not hold it, and HF_HUB_OFFLINE forbids to download it; name a folder, or allow it"),
                 refused(
                         "tokenizer of another model",
                         CONFIG,

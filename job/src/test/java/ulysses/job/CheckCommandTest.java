@@ -41,7 +41,8 @@ class CheckCommandTest {
         assertThat(lines())
                 .containsExactly(
                         "supported  model_name_or_path m  Model to start from: a Hugging Face folder on local disk or any"
-                                + " Hadoop file system. Required.",
+                                + " Hadoop file system, or ORG/NAME of the Hugging Face hub; see \"Models of the hub\"."
+                                + " Required.",
                         "supported  finetuning_type full  Which parameters are trained: adapters beside the model, some of its"
                                 + " layers, or all.",
                         "supported  dataset d             Datasets by their names in dataset_info.json, with commas"

@@ -13,12 +13,19 @@ import java.util.Map;
  * @param err what it printed on standard error; log lines of Spark and of ours go elsewhere
  */
 record JobRun(int code, String out, String err) {
+    /** No hub is asked, and no cache of this machine is looked into. */
+    static final Map<String, String> NOWHERE = Map.of("HF_HUB_OFFLINE", "1", "HF_HOME", "target/no-hub");
 
     /** Runs it in this JVM, on the cluster of {@link SharedCluster}. */
     static JobRun of(String... arguments) {
+        return with(NOWHERE, arguments);
+    }
+
+    /** The same with variables of its environment. */
+    static JobRun with(Map<String, String> environment, String... arguments) {
         ByteArrayOutputStream out = new ByteArrayOutputStream();
         ByteArrayOutputStream err = new ByteArrayOutputStream();
-        int code = Main.run(arguments, Map.of(), print(out), print(err));
+        int code = Main.run(arguments, environment, print(out), print(err));
         return new JobRun(code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
     }
 

@@ -7,6 +7,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -15,11 +16,13 @@ import org.junit.jupiter.api.io.TempDir;
 
 /**
  * The life of an adapter: trained on two sequence-parallel ranks with dropout, stopped and resumed bit for bit, merged by export from
- * each of its folders to the same model, trained on. Eight steps, a checkpoint every fourth.
+ * each of its folders to the same model, trained on. Eight steps, a checkpoint every fourth. The model is one of the hub's cache.
  */
 @ExtendWith(SharedCluster.class)
 class LoraRunTest {
     private static final String ADAPTER = "adapter_model.safetensors";
+
+    private static final String COMMIT = "0123456789abcdef0123456789abcdef01234567";
 
     @TempDir
     private static Path shared;
@@ -28,11 +31,13 @@ class LoraRunTest {
     private Path folder;
 
     @BeforeAll
-    static void train() {
+    static void train() throws IOException {
         Resources.copy("recorded/data", shared.resolve("data"));
-        Resources.copy("recorded/models/llama-64", shared.resolve("model"));
-        Resources.copyTokenizer("small-bpe-llama3", shared.resolve("model"));
-        JobRun run = JobRun.of(arguments(shared.resolve("out"))).succeeded();
+        Resources.copy("recorded/models/llama-64", model());
+        Resources.copyTokenizer("small-bpe-llama3", model());
+        Path refs = Files.createDirectories(shared.resolve("home/hub/models--someone--tiny/refs"));
+        Files.writeString(refs.resolve("main"), COMMIT);
+        JobRun run = job(arguments(shared.resolve("out"))).succeeded();
         assertThat(run.out())
                 .contains(
                         "trained: 9,088 parameters of an adapter (rank 4, scaling 2.0, on down_proj, gate_proj, k_proj,")
@@ -46,7 +51,7 @@ class LoraRunTest {
         delete(output.resolve("checkpoint-8"));
         Files.delete(output.resolve(ADAPTER));
 
-        JobRun.of(arguments(output)).succeeded();
+        job(arguments(output)).succeeded();
 
         assertThat(Files.mismatch(output.resolve(ADAPTER), shared.resolve("out").resolve(ADAPTER)))
                 .isEqualTo(-1);
@@ -66,8 +71,8 @@ class LoraRunTest {
     @Test
     void everyWayToExportMergesToTheSameModel() throws IOException {
         Path output = shared.resolve("out");
-        String yaml = Resources.yaml(
-                folder.resolve("merge.yaml"), """
+        String yaml =
+                Resources.yaml(folder.resolve("merge.yaml"), """
                 model_name_or_path: %s
                 adapter_name_or_path: %s
                 template: llama3
@@ -75,10 +80,10 @@ class LoraRunTest {
                 export_size: 5
                 export_device: cpu
                 export_legacy_format: false
-                """.formatted(shared.resolve("model"), output, folder.resolve("merged")));
+                """.formatted(model(), output, folder.resolve("merged")));
 
-        JobRun merged = JobRun.of("export", yaml).succeeded();
-        JobRun.of(
+        JobRun merged = job("export", yaml).succeeded();
+        job(
                         "export",
                         output.resolve("checkpoint-8").toString(),
                         "--export_dir",
@@ -86,13 +91,16 @@ class LoraRunTest {
                 .succeeded();
         String[] train = arguments(output);
         train[0] = "export";
-        JobRun.of(Stream.concat(Stream.of(train), Stream.of("export_dir=" + folder.resolve("of-run")))
+        job(Stream.concat(Stream.of(train), Stream.of("export_dir=" + folder.resolve("of-run")))
                         .toArray(String[]::new))
                 .succeeded();
 
+        assertThat(Files.readString(output.resolve("adapter_config.json")))
+                .contains("\"base_model_name_or_path\" : \"someone/tiny\"");
+        assertThat(Files.readString(output.resolve("README.md"))).contains("base_model: someone/tiny");
         assertThat(merged.out()).contains("merged:     " + output);
         Weights expected = Weights.of(folder.resolve("merged"));
-        assertThat(expected.distance(Weights.of(shared.resolve("model")))).isGreaterThan(0.01);
+        assertThat(expected.distance(Weights.of(model()))).isGreaterThan(0.01);
         for (String other : List.of("of-checkpoint", "of-run")) {
             assertThat(Files.mismatch(
                             folder.resolve(other).resolve("model.safetensors"),
@@ -106,14 +114,14 @@ class LoraRunTest {
     @Test
     void aNewAdapterOnTheMergedModelStartsWhereTheOldOneEnded() throws IOException {
         Path output = folder.resolve("next");
-        JobRun.of(arguments(
+        job(arguments(
                         output,
                         "adapter_name_or_path=" + shared.resolve("out"),
                         "create_new_adapter=true",
                         "max_steps=1",
                         "lora_dropout=0"))
                 .succeeded();
-        JobRun.of(arguments(folder.resolve("on"), "adapter_name_or_path=" + shared.resolve("out"), "max_steps=1"))
+        job(arguments(folder.resolve("on"), "adapter_name_or_path=" + shared.resolve("out"), "max_steps=1"))
                 .succeeded();
 
         double fresh = new Results(output).series("loss")[0];
@@ -126,8 +134,18 @@ class LoraRunTest {
                 .isNotEqualTo(fresh);
         assertThat(Files.readString(output.resolve("merged_adapters.json")))
                 .contains(shared.resolve("out").toString());
-        JobRun.of("export", output.resolve("checkpoint-1").toString()).succeeded();
+        job("export", output.resolve("checkpoint-1").toString()).succeeded();
         assertThat(output.resolve("export-1/model.safetensors")).exists();
+    }
+
+    /** Where the cache of the hub keeps someone/tiny. */
+    private static Path model() {
+        return shared.resolve("home/hub/models--someone--tiny/snapshots").resolve(COMMIT);
+    }
+
+    private static JobRun job(String... arguments) {
+        return JobRun.with(
+                Map.of("HF_HUB_OFFLINE", "1", "HF_HOME", shared.resolve("home").toString()), arguments);
     }
 
     private static void delete(Path folder) throws IOException {
@@ -159,7 +177,7 @@ class LoraRunTest {
                         logging_steps: 1
                         save_steps: 4
                         """),
-                "model_name_or_path=" + shared.resolve("model"),
+                "model_name_or_path=someone/tiny",
                 "dataset_dir=" + shared.resolve("data"),
                 "output_dir=" + output);
         return Stream.concat(arguments.stream(), Stream.of(more)).toArray(String[]::new);

@@ -14,6 +14,7 @@ import ulysses.runtime.config.StepConfig;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.config.TuningConfig;
 import ulysses.runtime.weights.Folder;
+import ulysses.runtime.weights.HubCacheFolder;
 
 /**
  * {@code README.md} of a trained model: the card that the Hugging Face hub shows, with the front matter, hyperparameters and table
@@ -98,7 +99,7 @@ final class ModelCard {
     }
 
     private String base() {
-        return RunArguments.masked(config.model().modelNameOrPath());
+        return RunArguments.masked(HubCacheFolder.idOf(config.model().modelNameOrPath()));
     }
 
     /** full, lora, freeze. */

@@ -17,7 +17,14 @@ public final class Runs {
     public static TrainingConfig config(Path output, ParallelConfig parallel) {
         return new TrainingConfig(
                 new TrainingConfig.Model(
-                        "model", true, TrainingConfig.ComputeType.FLOAT32, null, "auto", ActivationMemory.ATTENTION),
+                        "model",
+                        "main",
+                        null,
+                        true,
+                        TrainingConfig.ComputeType.FLOAT32,
+                        null,
+                        "auto",
+                        ActivationMemory.ATTENTION),
                 new TrainingConfig.Data(
                         List.of("sample"),
                         List.of(),

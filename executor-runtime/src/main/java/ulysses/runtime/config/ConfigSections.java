@@ -51,6 +51,8 @@ final class ConfigSections {
         boolean bf16 = settings.flag("bf16") || settings.flag("pure_bf16");
         return new Model(
                 working.absoluteIfThere(settings.text("model_name_or_path").orElseThrow()),
+                settings.text("model_revision").orElseThrow(),
+                working.absolute(settings.text("cache_dir").orElse(null)),
                 settings.flag("train_from_scratch"),
                 bf16 ? ComputeType.BFLOAT16 : ComputeType.FLOAT32,
                 settings.isGiven("rope_scaling") ? settings.choice("rope_scaling") : null,

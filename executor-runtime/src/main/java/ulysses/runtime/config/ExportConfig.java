@@ -2,19 +2,28 @@ package ulysses.runtime.config;
 
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What LLaMA-Factory's {@code export} is told: a model, adapters to merge into it, and where the result goes. A file describes an
  * export when it gives {@code export_dir} and no {@code output_dir}.
  *
  * @param modelNameOrPath {@code model_name_or_path}
+ * @param revision {@code model_revision}
+ * @param cacheDirectory {@code cache_dir}; null means the hub's own cache of this user
  * @param adapters {@code adapter_name_or_path}: merged in order
  * @param exportDir {@code export_dir}
  * @param maxShardBytes {@code export_size}, in gigabytes of 10^9 bytes there
  * @param type {@code infer_dtype}: float16, bfloat16, float32, or auto for the type of the model's files
  */
 public record ExportConfig(
-        String modelNameOrPath, List<String> adapters, String exportDir, long maxShardBytes, String type) {
+        String modelNameOrPath,
+        String revision,
+        @Nullable String cacheDirectory,
+        List<String> adapters,
+        String exportDir,
+        long maxShardBytes,
+        String type) {
     public ExportConfig {
         adapters = List.copyOf(adapters);
     }
@@ -35,6 +44,8 @@ public record ExportConfig(
     static ExportConfig of(Settings settings, WorkingDirectory working) {
         return new ExportConfig(
                 working.absoluteIfThere(settings.text("model_name_or_path").orElseThrow()),
+                settings.text("model_revision").orElseThrow(),
+                working.absolute(settings.text("cache_dir").orElse(null)),
                 settings.list("adapter_name_or_path").stream()
                         .map(working::absoluteIfThere)
                         .toList(),

@@ -25,6 +25,11 @@ public record PreferenceConfig(
         @Nullable String refModel,
         boolean precomputed) {
 
+    /** The same with the reference in {@code folder}. */
+    public PreferenceConfig withRefModel(String folder) {
+        return new PreferenceConfig(loss, beta, ftx, labelSmoothing, simpoGamma, ldAlpha, folder, precomputed);
+    }
+
     /** {@code pref_loss}; kto_pair is refused. */
     public enum Loss {
         SIGMOID,

@@ -34,6 +34,21 @@ public record TrainingConfig(
                 : data().cutoffLength();
     }
 
+    /** The same run from another model. */
+    public TrainingConfig withModel(Model other) {
+        return new TrainingConfig(other, data, tuning, step, evaluation, parallel, output, preference);
+    }
+
+    /** The same run with another tuning. */
+    public TrainingConfig withTuning(TuningConfig other) {
+        return new TrainingConfig(model, data, other, step, evaluation, parallel, output, preference);
+    }
+
+    /** The same run with other preferences. */
+    public TrainingConfig withPreference(PreferenceConfig other) {
+        return new TrainingConfig(model, data, tuning, step, evaluation, parallel, output, other);
+    }
+
     /** One line of JSON, for rank processes; {@link #fromJson} is the inverse. */
     public String toJson() {
         return ConfigJson.write(this);
@@ -81,7 +96,9 @@ public record TrainingConfig(
     /**
      * The model to start from.
      *
-     * @param modelNameOrPath {@code model_name_or_path}: folder on local disk or any Hadoop file system
+     * @param modelNameOrPath {@code model_name_or_path}: folder on local disk or any Hadoop file system, or an id of the Hugging Face hub
+     * @param revision {@code model_revision}: branch, tag or commit at the hub
+     * @param cacheDirectory {@code cache_dir}: where what the hub holds is kept; null means the hub's own cache of this user
      * @param trainFromScratch {@code train_from_scratch}: random weights from config.json, with the seed of the run
      * @param computeType {@code bf16}: false is float32
      * @param ropeScaling {@code rope_scaling}: linear, dynamic, yarn or llama3; null keeps config.json's
@@ -90,11 +107,27 @@ public record TrainingConfig(
      */
     public record Model(
             String modelNameOrPath,
+            String revision,
+            @Nullable String cacheDirectory,
             boolean trainFromScratch,
             ComputeType computeType,
             @Nullable String ropeScaling,
             String flashAttention,
-            ActivationMemory activationMemory) {}
+            ActivationMemory activationMemory) {
+
+        /** The same model, in {@code folder}. */
+        public Model at(String folder) {
+            return new Model(
+                    folder,
+                    revision,
+                    cacheDirectory,
+                    trainFromScratch,
+                    computeType,
+                    ropeScaling,
+                    flashAttention,
+                    activationMemory);
+        }
+    }
 
     /**
      * Datasets, template and packing.

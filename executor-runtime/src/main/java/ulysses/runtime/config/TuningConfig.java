@@ -63,6 +63,21 @@ public sealed interface TuningConfig {
             additionalTarget = List.copyOf(additionalTarget);
             adapters = List.copyOf(adapters);
         }
+
+        /** The same with {@code folders} for {@code adapters}. */
+        public Lora withAdapters(List<String> folders) {
+            return new Lora(
+                    stage,
+                    rank,
+                    alpha,
+                    dropout,
+                    target,
+                    additionalTarget,
+                    rankStabilized,
+                    plusRatio,
+                    folders,
+                    createNewAdapter);
+        }
     }
 
     /**

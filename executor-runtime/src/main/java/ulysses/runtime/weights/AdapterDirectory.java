@@ -73,8 +73,7 @@ public final class AdapterDirectory {
         Folder folder = Folder.at(path, configuration);
         if (!folder.exists()) {
             throw new WeightsException(
-                    "adapter_name_or_path %s: there is no folder %s, and adapters are not downloaded; check the path"
-                            .formatted(path, folder.path()));
+                    "adapter_name_or_path %s: there is no folder %s; check the path".formatted(path, folder.path()));
         }
         return open(folder);
     }

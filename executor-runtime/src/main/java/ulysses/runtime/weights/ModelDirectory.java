@@ -55,11 +55,7 @@ public final class ModelDirectory {
     }
 
     private static String missing(String nameOrPath, String path) {
-        boolean likeHubName = nameOrPath.matches("[\\w.-]+/[\\w.-]+");
-        return likeHubName
-                ? "model_name_or_path %s is not a folder (%s), and models are not downloaded from the hub here; download it (huggingface-cli download %s --local-dir DIR) and set model_name_or_path to that folder"
-                        .formatted(nameOrPath, path, nameOrPath)
-                : "model_name_or_path %s: there is no folder %s; check the path".formatted(nameOrPath, path);
+        return "model_name_or_path %s: there is no folder %s; check the path".formatted(nameOrPath, path);
     }
 
     /** The folder itself. */

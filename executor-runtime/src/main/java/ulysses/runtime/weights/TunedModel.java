@@ -183,7 +183,7 @@ public record TunedModel(
     /** What the adapter that {@code config} trains stands beside, as its files name it. */
     public AdapterDirectory.Origin origin(TrainingConfig config) {
         return new AdapterDirectory.Origin(
-                config.model().modelNameOrPath(),
+                HubCacheFolder.idOf(config.model().modelNameOrPath()),
                 merged.stream().map(adapter -> adapter.folder().path()).toList());
     }
 

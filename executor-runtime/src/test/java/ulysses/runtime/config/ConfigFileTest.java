@@ -49,7 +49,7 @@ class ConfigFileTest {
                         8, 1, 5e-5, 3, -1, "linear", Map.of(), 0, 0, 0, 0.9, 0.999, 1e-8, 1, 42, 42, true));
         assertThat(config.model())
                 .isEqualTo(new TrainingConfig.Model(
-                        "model", false, ComputeType.FLOAT32, null, "auto", ActivationMemory.ATTENTION));
+                        "model", "main", null, false, ComputeType.FLOAT32, null, "auto", ActivationMemory.ATTENTION));
         assertThat(config.data().cutoffLength()).isEqualTo(2048);
         assertThat(config.data().datasetDir()).isEqualTo(here("data"));
         assertThat(config.data().enableThinking()).isTrue();
@@ -296,7 +296,7 @@ class ConfigFileTest {
                 .containsExactly(
                         "dataloader_num_workers 4 is ignored: prepared rows are mapped from files; no loader is needed",
                         "trust_remote_code true is ignored: no Python is run; only known model families are trained",
-                        "hf_hub_token *** is ignored: the model is read from the folder that model_name_or_path names",
+                        "hf_hub_token *** is ignored: HF_TOKEN in the driver's environment is used, so that no secret stands in files and logs",
                         "lora_rank 16 has no effect with finetuning_type full",
                         "pref_beta 0.2 has no effect with stage sft",
                         "ddp_timeout 180000000 is taken as 3600 seconds, so that a dead run ends");

@@ -190,11 +190,7 @@ final class WeightIndexTest {
     }
 
     @Test
-    void aHubNameIsRefusedWithWhatToDo() {
-        assertThatThrownBy(() -> ModelDirectory.open("meta-llama/Llama-3.1-8B", HADOOP))
-                .isInstanceOf(WeightsException.class)
-                .hasMessageContaining("model_name_or_path meta-llama/Llama-3.1-8B is not a folder")
-                .hasMessageContaining("huggingface-cli download meta-llama/Llama-3.1-8B");
+    void aFolderThatIsNotThereIsNamed() {
         assertThatThrownBy(() -> ModelDirectory.open("/no/such/folder", HADOOP))
                 .hasMessage("model_name_or_path /no/such/folder: there is no folder /no/such/folder; check the path");
         assertThatThrownBy(() -> ModelDirectory.open(model.resolve("empty").toString(), HADOOP))
