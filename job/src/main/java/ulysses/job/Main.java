@@ -17,7 +17,7 @@ import ulysses.runtime.weights.WeightsException;
 
 /**
  * Entry point: picks a command and maps what it throws to one readable message and an exit code: 0 done, 2 configuration, 3 data, 4
- * diverged, 5 infrastructure, 6 storage.
+ * diverged, 5 infrastructure or lease, 6 storage.
  */
 public final class Main {
 

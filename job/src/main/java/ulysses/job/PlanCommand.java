@@ -59,10 +59,25 @@ final class PlanCommand {
         return 0;
     }
 
-    private static List<RunPlan> plans(RunShape shape) {
-        Machine machine = new Machine(
+    private static Machine thisMachine() {
+        return new Machine(
                 Runtime.getRuntime().availableProcessors(),
                 ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class).getTotalMemorySize());
+    }
+
+    /** The plan of a run whose ranks all compute on this machine's processor. */
+    static RunPlan onThisMachine(RunShape shape) {
+        HardwareProfile processor = HardwareProfile.all().stream()
+                .filter(HardwareProfile::isCpu)
+                .findFirst()
+                .orElseThrow();
+        return RunPlan.of(
+                shape.on(Device.CPU),
+                processor.shareOf(thisMachine(), shape.mesh().ranks()));
+    }
+
+    private static List<RunPlan> plans(RunShape shape) {
+        Machine machine = thisMachine();
         return HardwareProfile.all().stream()
                 .map(hardware -> RunPlan.of(
                         shape.on(hardware.isCpu() ? Device.CPU : Device.CUDA),

@@ -18,14 +18,20 @@ import ulysses.driver.launch.RunAttempts;
 import ulysses.driver.launch.RunOutcome;
 import ulysses.driver.packing.PreparedData;
 import ulysses.driver.plan.Preflight;
+import ulysses.driver.plan.RunPlan;
+import ulysses.driver.plan.RunShape;
 import ulysses.driver.report.RunArguments;
 import ulysses.driver.report.RunFollowers;
 import ulysses.driver.report.RunReporting;
 import ulysses.driver.tokenizer.Tokenizer;
+import ulysses.runtime.checkpoint.LeaseHolder;
+import ulysses.runtime.checkpoint.RunLease;
 import ulysses.runtime.config.ConfigFile;
+import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.PreferenceConfig;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.config.TuningConfig;
+import ulysses.runtime.weights.Folder;
 import ulysses.runtime.weights.HubCacheFolder;
 import ulysses.runtime.weights.ModelDirectory;
 import ulysses.runtime.weights.ModelSpec;
@@ -64,23 +70,60 @@ final class TrainCommand {
                 Tokenizer tokenizer = Tokenizer.open(config.model().modelNameOrPath(), hadoop);
                 preflight.vocabulary(tokenizer.largestId(), spec.vocabularySize());
             }
-            Preflight.Cleared cleared = preflight.check();
-            cleared.notes().forEach(note -> out.println("note: " + note));
-            PreparedData data = PrepareCommand.prepare(session, config, hadoop, out);
-            RankJob job = new RankJob(
-                    UUID.randomUUID().toString(),
-                    RANK_MAIN,
-                    cleared.mesh(),
-                    config,
-                    data.trainPath(),
-                    data.evalPath().orElse(null));
-            RunArguments arguments = RunArguments.of(
-                    Instant.now().truncatedTo(ChronoUnit.SECONDS).toString(), cleared.mesh(), data, loaded);
-            try (RunReporting reporting = RunReporting.begin(arguments, config, environment, hadoop)) {
-                RunOutcome outcome = attempts(session, job, reporting, out);
-                conclude(config, outcome, reporting.finished(), out);
+            memory(preflight, session, RunShape.of(config, tuned));
+            preflight.check();
+            String runId = UUID.randomUUID().toString();
+            try (RunLease output = lease(config.output().outputDir(), runId, hadoop);
+                    RunLease checkpoints =
+                            config.output().checkpoints().equals(config.output().outputDir())
+                                    ? output
+                                    : lease(config.output().checkpoints(), runId, hadoop)) {
+                try {
+                    train(new Run(session, loaded, runId), preflight.slots(), environment, hadoop, out);
+                } catch (InterruptedException | RuntimeException failure) {
+                    output.requireHeld(); // says more than the interrupt that follows its loss
+                    checkpoints.requireHeld();
+                    throw failure;
+                }
             }
             return 0;
+        }
+    }
+
+    /** Where ranks compute on this machine's processor, what they have is known before one starts. */
+    private static void memory(Preflight preflight, JobSession session, RunShape shape) {
+        if (shape.device() == ParallelConfig.Device.CPU
+                && session.context().master().startsWith("local")) {
+            RunPlan plan = PlanCommand.onThisMachine(shape);
+            preflight.memory(plan.memory().peak(), plan.hardware().usableBytes());
+        }
+    }
+
+    /** One run at a time trains into a folder; should another take it over, this one is interrupted. */
+    private static RunLease lease(String folder, String runId, Configuration hadoop) throws InterruptedException {
+        return RunLease.take(Folder.at(folder, hadoop), LeaseHolder.here(runId), Thread.currentThread()::interrupt);
+    }
+
+    private record Run(JobSession session, ConfigFile.Loaded loaded, String id) {}
+
+    private static void train(
+            Run run, Preflight.Cleared cleared, Map<String, String> environment, Configuration hadoop, PrintStream out)
+            throws InterruptedException {
+        TrainingConfig config = run.loaded().config();
+        cleared.notes().forEach(note -> out.println("note: " + note));
+        PreparedData data = PrepareCommand.prepare(run.session(), config, hadoop, out);
+        RankJob job = new RankJob(
+                run.id(),
+                RANK_MAIN,
+                cleared.mesh(),
+                config,
+                data.trainPath(),
+                data.evalPath().orElse(null));
+        RunArguments arguments = RunArguments.of(
+                Instant.now().truncatedTo(ChronoUnit.SECONDS).toString(), cleared.mesh(), data, run.loaded());
+        try (RunReporting reporting = RunReporting.begin(arguments, config, environment, hadoop)) {
+            RunOutcome outcome = attempts(run.session(), job, reporting, out);
+            conclude(config, outcome, reporting.finished(), out);
         }
     }
 

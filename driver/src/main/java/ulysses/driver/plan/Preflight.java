@@ -144,11 +144,11 @@ public final class Preflight {
     }
 
     /**
-     * Checks the rest and waits for executors, for {@code rendezvous_timeout} at most.
+     * Checks settings and folders, and refuses what does not need a look at the cluster; called once, before {@link #slots}.
      *
      * @throws ConfigException with all problems
      */
-    public Cleared check() throws InterruptedException {
+    public Preflight check() {
         SparkSettings settings = new SparkSettings(conf, config.parallel().device());
         problems.addAll(settings.problems());
         notes.addAll(settings.notes());
@@ -162,13 +162,26 @@ public final class Preflight {
             refuseModelAsOutput();
         }
         noteCutoff();
-        // Waiting for executors only makes sense for a run that could start.
-        int ranks = problems.isEmpty() ? ranks() : 0;
+        refuseProblems();
+        return this;
+    }
+
+    /**
+     * Waits for executors, for {@code rendezvous_timeout} at most.
+     *
+     * @throws ConfigException when there are too few
+     */
+    public Cleared slots() throws InterruptedException {
+        int ranks = ranks();
+        refuseProblems();
+        return new Cleared(new RankMesh(ranks, config.parallel().sequenceParallelSize()), notes);
+    }
+
+    private void refuseProblems() {
         if (!problems.isEmpty()) {
             throw new ConfigException(
                     "preflight", problems.stream().map(Problem::toString).toList());
         }
-        return new Cleared(new RankMesh(ranks, config.parallel().sequenceParallelSize()), notes);
     }
 
     private void refuseModelAsOutput() {

@@ -33,7 +33,8 @@ class GpuSchedulingTest {
         Set<String> seen = ConcurrentHashMap.newKeySet();
 
         try (LocalCluster cluster = LocalCluster.start(new EmbeddedCluster(1, 2, 1024), gpus)) {
-            Preflight.Cleared cleared = Preflight.of(cluster.spark(), config).check();
+            Preflight.Cleared cleared =
+                    Preflight.of(cluster.spark(), config).check().slots();
             RankJob job = new RankJob("gpus", StandInRank.class.getName(), cleared.mesh(), config, "steps=1", null);
             new RunAttempts(cluster.spark(), job, List.of(event -> addWarning(event, seen))).run();
             long rows = cluster.spark().parallelize(List.of(1, 2, 3), 3).count();

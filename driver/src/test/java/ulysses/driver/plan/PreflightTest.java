@@ -64,7 +64,7 @@ class PreflightTest {
     @Test
     void waitsForExecutorsThatRegisterLate() throws InterruptedException {
         Preflight.Cleared cleared =
-                preflight(parallel(4, 2, Device.CPU), slots(0, 0, 2, 4)).check();
+                preflight(parallel(4, 2, Device.CPU), slots(0, 0, 2, 4)).check().slots();
 
         assertThat(cleared.mesh()).isEqualTo(new RankMesh(4, 2));
     }
@@ -92,8 +92,9 @@ class PreflightTest {
     @ParameterizedTest(name = "{0} slots in groups of {1}: {2} ranks")
     @CsvSource({"1,1,1", "5,2,4", "8,4,8", "7,4,4"})
     void takesWhatTheClusterOffersInWholeGroups(int offered, int group, int ranks) throws InterruptedException {
-        Preflight.Cleared cleared =
-                preflight(parallel(0, group, Device.CPU), slots(0, 1, offered)).check();
+        Preflight.Cleared cleared = preflight(parallel(0, group, Device.CPU), slots(0, 1, offered))
+                .check()
+                .slots();
 
         assertThat(cleared.mesh()).isEqualTo(new RankMesh(ranks, group));
         assertThat(cleared.notes())
@@ -123,7 +124,10 @@ class PreflightTest {
                 .endsWith("set --conf spark.ulysses.network.allowPlaintext=true");
 
         conf.set("spark.ulysses.network.allowPlaintext", "true");
-        assertThat(preflight(parallel(2, 2, Device.CPU), slots(2)).check().mesh())
+        assertThat(preflight(parallel(2, 2, Device.CPU), slots(2))
+                        .check()
+                        .slots()
+                        .mesh())
                 .isEqualTo(new RankMesh(2, 2));
     }
 
@@ -156,15 +160,17 @@ class PreflightTest {
 
     @Test
     void leavesNothingInTheOutputFolder() throws Exception {
-        preflight(parallel(2, 2, Device.CPU), slots(2)).check();
+        preflight(parallel(2, 2, Device.CPU), slots(2)).check().slots();
 
         assertThat(output).isEmptyDirectory();
     }
 
     @Test
     void notesPaddingAndCopiedKvHeads() throws InterruptedException {
-        Preflight.Cleared cleared =
-                preflight(parallel(3, 3, Device.CPU), slots(3)).heads(6, 2).check();
+        Preflight.Cleared cleared = preflight(parallel(3, 3, Device.CPU), slots(3))
+                .heads(6, 2)
+                .check()
+                .slots();
 
         assertThat(cleared.notes())
                 .contains(
@@ -175,8 +181,10 @@ class PreflightTest {
 
     @Test
     void notesHeadsThatTheGroupDoesNotDivide() throws InterruptedException {
-        Preflight.Cleared cleared =
-                preflight(parallel(4, 4, Device.CPU), slots(4)).heads(14, 2).check();
+        Preflight.Cleared cleared = preflight(parallel(4, 4, Device.CPU), slots(4))
+                .heads(14, 2)
+                .check()
+                .slots();
 
         assertThat(cleared.mesh()).isEqualTo(new RankMesh(4, 4));
         assertThat(cleared.notes())
@@ -190,6 +198,7 @@ class PreflightTest {
         assertThat(preflight(parallel(4, 4, Device.CPU), slots(4))
                         .heads(4, 4)
                         .check()
+                        .slots()
                         .notes())
                 .noneMatch(note -> note.contains("heads"));
     }
@@ -216,7 +225,10 @@ class PreflightTest {
 
         Files.createFile(output.resolve("checkpoint-5/MANIFEST.json"));
 
-        assertThat(preflight(parallel(2, 2, Device.CPU), slots(2)).check().mesh())
+        assertThat(preflight(parallel(2, 2, Device.CPU), slots(2))
+                        .check()
+                        .slots()
+                        .mesh())
                 .isEqualTo(new RankMesh(2, 2));
     }
 
@@ -250,6 +262,7 @@ class PreflightTest {
 
         assertThat(new Preflight(conf, new Configuration(), told, slots(2))
                         .check()
+                        .slots()
                         .mesh())
                 .isEqualTo(new RankMesh(2, 2));
     }
@@ -287,6 +300,7 @@ class PreflightTest {
     }
 
     private static ConfigException refusal(Preflight preflight) {
-        return catchThrowableOfType(ConfigException.class, preflight::check);
+        return catchThrowableOfType(
+                ConfigException.class, () -> preflight.check().slots());
     }
 }
