@@ -26,15 +26,16 @@ import ulysses.runtime.data.PackedManifest;
 import ulysses.runtime.weights.Folder;
 
 /**
- * {@code inspect TARGET [--rows N] [--tokenizer FOLDER] [--full]}: shows prepared rows with the trained tokens marked, or what a
- * checkpoint holds. TARGET is the YAML of a run (its prepared rows), a prepared folder, ours or one that {@code datasets.save_to_disk}
+ * {@code inspect TARGET [--rows N] [--from ROW] [--tokenizer FOLDER] [--full]}: shows prepared rows with the trained tokens marked, or
+ * what a checkpoint holds. TARGET is the YAML of a run (its prepared rows), a prepared folder, ours or one that {@code datasets.save_to_disk}
  * wrote, or a folder {@code checkpoint-N}. Needs no Spark session.
  */
 final class InspectCommand {
     private static final String ROWS = "rows";
+    private static final String FROM = "from";
     private static final String TOKENIZER = "tokenizer";
     private static final String FULL = "full";
-    private static final List<String> OPTIONS = List.of(ROWS, TOKENIZER, FULL);
+    private static final List<String> OPTIONS = List.of(ROWS, FROM, TOKENIZER, FULL);
     private static final int ROWS_SHOWN = 3;
 
     private InspectCommand() {}
@@ -96,7 +97,8 @@ final class InspectCommand {
             RowText.Decoder decoder = decoder(dataset, tokenizer, hadoop, out);
             RowText text =
                     new RowText(decoder, marks(), options.flag(FULL) ? RowText.Length.FULL : RowText.Length.SHORT);
-            for (long row = 0; row < Math.min(wanted, dataset.rows()); row++) {
+            long first = options.count(FROM, 0);
+            for (long row = first; row < Math.min(first + wanted, dataset.rows()); row++) {
                 out.println();
                 text.lines(row, dataset.row(row)).forEach(out::println);
             }

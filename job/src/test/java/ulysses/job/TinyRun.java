@@ -105,7 +105,7 @@ final class TinyRun {
             files.addAll(writer.writeRank(step, rank, weights, moments));
         }
         TrainState state =
-                new TrainState(step, step / 10.0, 4 * step, 400 * step, 40 * step, 3.0 * step, 7, 42, "c", "d");
+                new TrainState(step, step / 10.0, 4 * step, 400 * step, 40 * step, 3.0 * step, 7, 42, "c", "d", 0);
         String trainerState = """
                 {"max_steps": 30, "log_history": [{"step": 1, "loss": 9.0}, {"step": %d, "loss": 2.5},
                  {"step": %d, "eval_loss": 3.5}]}""".formatted(step, step);

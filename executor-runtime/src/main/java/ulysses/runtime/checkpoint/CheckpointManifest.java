@@ -30,7 +30,8 @@ public record CheckpointManifest(
     /** What its {@code format} says. */
     public static final String FORMAT = "ulysses-checkpoint";
 
-    private static final int VERSION = 1;
+    private static final int VERSION = 2;
+    private static final String SKIPPED = "skippedSteps";
     private static final JsonMapper JSON = JsonMapper.builder()
             .enable(DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES)
             .enable(DeserializationFeature.FAIL_ON_MISSING_CREATOR_PROPERTIES)
@@ -78,6 +79,9 @@ public record CheckpointManifest(
             object.remove(List.of("format", "version", "crc32c"));
             if (checksum(object) != expected) {
                 throw damaged(path, "its checksum does not match", null);
+            }
+            if (object.path("state") instanceof ObjectNode state && !state.has(SKIPPED)) {
+                state.put(SKIPPED, 0); // version 1 did not count them
             }
             return JSON.treeToValue(object, CheckpointManifest.class);
         } catch (JsonProcessingException e) {

@@ -1,9 +1,14 @@
 package ulysses.runtime.checkpoint;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.type.TypeReference;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.TreeMap;
 import java.util.function.Consumer;
@@ -22,11 +27,13 @@ import ulysses.runtime.weights.WeightIndex;
 import ulysses.runtime.weights.WrittenFile;
 
 /**
- * Writes the checkpoints of one attempt: every rank its tensors, then rank 0 all the rest and the manifest. Blocks its caller; makes
- * no thread. Throws {@link StorageException} when the file system can't.
+ * Writes the checkpoints of one attempt: every rank its tensors and a list of them, then rank 0 all the rest and the manifest. Blocks
+ * its caller; makes no thread and needs no word between ranks but what lies in the folder. Throws {@link StorageException} when the file system can't.
  */
 public final class CheckpointWriter {
     static final String TRAINER_STATE = "trainer_state.json";
+
+    private static final ObjectMapper JSON = new ObjectMapper();
 
     private final CheckpointStore store;
     private final int attempt;
@@ -58,14 +65,56 @@ public final class CheckpointWriter {
         List<WrittenFile> files = new ArrayList<>();
         write(step, rank, "model", model, files);
         write(step, rank, "optimizer", optimizer, files);
+        attempt(step).write(list(rank), toJson(files));
         return files;
+    }
+
+    private Folder attempt(long step) {
+        return store.folder(step).folder(attemptFolder);
+    }
+
+    /** Says what a rank has written; its last file. */
+    private String list(int rank) {
+        return "rank%05d-of-%05d.json".formatted(rank, mesh.worldSize());
+    }
+
+    /** What all ranks have written for {@code step}, for {@link #commit}; empty while one has not finished. Needs no other rank. */
+    public Optional<List<WrittenFile>> written(long step) {
+        List<WrittenFile> all = new ArrayList<>();
+        for (int rank = 0; rank < mesh.worldSize(); rank++) {
+            Optional<List<WrittenFile>> ofRank = listed(attempt(step), list(rank));
+            if (ofRank.isEmpty()) {
+                return Optional.empty();
+            }
+            all.addAll(ofRank.get());
+        }
+        return Optional.of(all);
+    }
+
+    /** A list that is not whole is one that is being written. */
+    private static Optional<List<WrittenFile>> listed(Folder folder, String name) {
+        if (!folder.has(name)) {
+            return Optional.empty();
+        }
+        try {
+            return Optional.of(JSON.readValue(folder.read(name), new TypeReference<>() {}));
+        } catch (IOException e) {
+            return Optional.empty();
+        }
+    }
+
+    private static byte[] toJson(List<WrittenFile> files) {
+        try {
+            return JSON.writeValueAsBytes(files);
+        } catch (JsonProcessingException e) {
+            throw new IllegalStateException("files can't be written as JSON", e);
+        }
     }
 
     private void write(long step, int rank, String kind, List<TensorData> tensors, List<WrittenFile> files) {
         if (!tensors.isEmpty()) {
             String name = "%s-rank%05d-of-%05d.safetensors".formatted(kind, rank, mesh.worldSize());
-            Folder folder = store.folder(step).folder(attemptFolder);
-            files.add(SafetensorsFile.write(folder, name, tensors).in(attemptFolder));
+            files.add(SafetensorsFile.write(attempt(step), name, tensors).in(attemptFolder));
         }
     }
 

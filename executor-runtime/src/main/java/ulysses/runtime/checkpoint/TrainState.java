@@ -13,6 +13,7 @@ package ulysses.runtime.checkpoint;
  * @param seed of the run
  * @param configFingerprint of what must not change on resume
  * @param dataFingerprint of the prepared rows
+ * @param skippedSteps steps that changed nothing because they were not finite: the optimizer has done fewer than {@code step}
  */
 public record TrainState(
         long step,
@@ -24,4 +25,11 @@ public record TrainState(
         double seconds,
         long seed,
         String configFingerprint,
-        String dataFingerprint) {}
+        String dataFingerprint,
+        long skippedSteps) {
+
+    /** Updates that the optimizer has made. */
+    public long updates() {
+        return step - skippedSteps;
+    }
+}

@@ -124,16 +124,45 @@ public final class RankBatches {
         return new StepBatches(microBatches, trained, tokens, documents, globalRows, end == microBatchesPerEpoch());
     }
 
+    /** Numbers of the rows that data-parallel rank {@code group} takes in its {@code microBatch}-th micro-batch of step {@code step}. */
+    public List<Long> rowNumbers(long step, int group, int microBatch) {
+        long first = step % stepsPerEpoch() * dealing.accumulation();
+        return rowNumbers(step / stepsPerEpoch(), firstPlace(group, first + microBatch));
+    }
+
+    /** Numbers of all rows of step {@code step}, all groups and micro-batches together. */
+    public List<Long> rowNumbers(long step) {
+        List<Long> numbers = new ArrayList<>();
+        for (int microBatch = 0; microBatch < dealing.accumulation(); microBatch++) {
+            for (int group = 0; group < dealing.groups(); group++) {
+                numbers.addAll(rowNumbers(step, group, microBatch));
+            }
+        }
+        return numbers;
+    }
+
     /** Place in the epoch of this group's first row of {@code microBatch}. */
     private long firstPlace(long microBatch) {
-        return (microBatch * dealing.groups() + dealing.group()) * dealing.rowsPerGroup();
+        return firstPlace(dealing.group(), microBatch);
+    }
+
+    private long firstPlace(int group, long microBatch) {
+        return (microBatch * dealing.groups() + group) * dealing.rowsPerGroup();
+    }
+
+    private List<Long> rowNumbers(long epoch, long firstPlace) {
+        long end = Math.min(firstPlace + dealing.rowsPerGroup(), dataset.rows());
+        List<Long> numbers = new ArrayList<>();
+        for (long place = firstPlace; place < end; place++) {
+            numbers.add(order.row(epoch, place));
+        }
+        return numbers;
     }
 
     private List<PackedRow> rows(long epoch, long firstPlace) throws IOException {
-        long end = Math.min(firstPlace + dealing.rowsPerGroup(), dataset.rows());
         List<PackedRow> rows = new ArrayList<>();
-        for (long place = firstPlace; place < end; place++) {
-            rows.add(dataset.row(order.row(epoch, place)));
+        for (long number : rowNumbers(epoch, firstPlace)) {
+            rows.add(dataset.row(number));
         }
         return rows;
     }

@@ -25,10 +25,13 @@ public final class TensorBytes {
 
     /** Shows all bytes of {@code tensor} to {@code chunk}, in order. */
     public static void forEach(Tensor tensor, Chunk chunk) throws IOException {
+        forEach(tensor, tensor.numel() * tensor.element_size(), chunk);
+    }
+
+    private static void forEach(Tensor tensor, long length, Chunk chunk) throws IOException {
         if (!tensor.is_contiguous() || !tensor.is_cpu()) {
             throw new IllegalArgumentException("bytes of a tensor need it contiguous and in host memory");
         }
-        long length = tensor.numel() * tensor.element_size();
         try (TensorScope scope = TensorScope.open()) {
             BytePointer bytes = new BytePointer(tensor.data_ptr());
             for (long offset = 0; offset < length; offset += CHUNK) {
@@ -40,7 +43,12 @@ public final class TensorBytes {
 
     /** Writes all bytes of {@code tensor}. */
     public static void write(Tensor tensor, WritableByteChannel out) throws IOException {
-        forEach(tensor, (offset, buffer) -> {
+        write(tensor, tensor.numel() * tensor.element_size(), out);
+    }
+
+    /** Writes the first {@code length} bytes of {@code tensor}. */
+    public static void write(Tensor tensor, long length, WritableByteChannel out) throws IOException {
+        forEach(tensor, length, (offset, buffer) -> {
             while (buffer.hasRemaining()) {
                 out.write(buffer);
             }

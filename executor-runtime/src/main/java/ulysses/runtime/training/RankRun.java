@@ -113,7 +113,13 @@ final class RankRun {
         Parameters parameters = sharing.parameters();
         Agreement agreement = new Agreement(groups.world(), parameters.device());
         ModelState model = new ModelState(tuned, sharing, trained.optimizer());
-        RunCheckpoints checkpoints = new RunCheckpoints(assignment, source, tuned, agreement, hadoop);
+        RunCheckpoints checkpoints = new RunCheckpoints(
+                assignment,
+                source,
+                tuned,
+                agreement,
+                hadoop,
+                saved -> reporter.event(new RankEvent.Saved(0, saved.state().step(), saved.path())));
         List<String> warnings = new ArrayList<>();
         Optional<Checkpoint> resumed = checkpoints.latest(warnings);
         warnings.forEach(reporter::warning);
@@ -124,7 +130,8 @@ final class RankRun {
         CausalLm policy = policy(tuned, sharing, groups);
         Optional<TrainerLog> log =
                 assignment.rank() == 0 ? Optional.of(log(tuned, batches, resumed)) : Optional.empty();
-        try (EvaluationRows evalRows = evaluationRows(tuned.spec().vocabularySize());
+        try (checkpoints;
+                EvaluationRows evalRows = evaluationRows(tuned.spec().vocabularySize());
                 RunReference references = new RunReference(
                         config, new RunReference.Start(source, tuned, parameters.device(), hadoop), policy, groups)) {
             Objective objective = objective(policy, references, rowSets(trained.rows(), evalRows), agreement);
@@ -141,6 +148,7 @@ final class RankRun {
             TrainLoop loop = new TrainLoop(
                     config,
                     new TrainLoop.Parts(
+                            assignment.mesh(),
                             batches,
                             step,
                             model,
@@ -255,7 +263,7 @@ final class RankRun {
     }
 
     private TrainState beginning(String rowsFingerprint) {
-        return new TrainState(0, 0, 0, 0, 0, 0, 0, config.step().seed(), assignment.runId(), rowsFingerprint);
+        return new TrainState(0, 0, 0, 0, 0, 0, 0, config.step().seed(), assignment.runId(), rowsFingerprint, 0);
     }
 
     /** Evaluation rows, if any, open for the loop. */

@@ -1,11 +1,10 @@
 package ulysses.runtime.training;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.core.type.TypeReference;
-import com.fasterxml.jackson.databind.ObjectMapper;
-import java.util.ArrayList;
+import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
 import org.apache.hadoop.conf.Configuration;
 import org.jspecify.annotations.Nullable;
 import ulysses.runtime.checkpoint.Checkpoint;
@@ -21,10 +20,16 @@ import ulysses.runtime.weights.StorageException;
 import ulysses.runtime.weights.TunedModel;
 import ulysses.runtime.weights.WrittenFile;
 
-/** The checkpoints of one run as its ranks use them. Collective: every rank calls the same methods in the same order. */
-final class RunCheckpoints {
+/**
+ * The checkpoints of one run as its ranks use them. Collective: every rank calls the same methods in the same order. A checkpoint is
+ * written from a copy of the state, by one thread a rank, while the next steps run.
+ */
+final class RunCheckpoints implements AutoCloseable {
 
-    private static final ObjectMapper JSON = new ObjectMapper();
+    /** How long NFS may show a folder as it was; 60 s by default. */
+    private static final Duration VISIBLE = Duration.ofSeconds(90);
+
+    private static final long LOOK_MILLIS = 100;
 
     private final RankAssignment assignment;
     private final CheckpointStore store;
@@ -33,14 +38,20 @@ final class RunCheckpoints {
     private final TunedModel tuned;
     private final Agreement agreement;
     private final Configuration hadoop;
+    private final Consumer<Checkpoint> saved;
+    private final BackgroundWriter background = new BackgroundWriter();
+    private BackgroundWriter.@Nullable Work pending;
 
-    /** {@code source} and {@code tuned}: the model that training started from, and as it is trained. */
+    /** {@code source} and {@code tuned}: the model that training started from, and as it is trained. {@code saved} is told of
+     * each complete checkpoint, on the writing thread of rank 0. */
     RunCheckpoints(
             RankAssignment assignment,
             ModelDirectory source,
             TunedModel tuned,
             Agreement agreement,
-            Configuration hadoop) {
+            Configuration hadoop,
+            Consumer<Checkpoint> saved) {
+        this.saved = saved;
         this.assignment = assignment;
         this.source = source;
         this.tuned = tuned;
@@ -107,7 +118,7 @@ final class RunCheckpoints {
                             .formatted(checkpoint.path(), shortened(written), shortened(rowsFingerprint)));
         }
         try (CheckpointReader reader = CheckpointReader.open(checkpoint)) {
-            state.restore(reader, checkpoint.state().step());
+            state.restore(reader, checkpoint.state().updates());
         }
     }
 
@@ -116,47 +127,86 @@ final class RunCheckpoints {
     }
 
     /**
-     * Writes a checkpoint: all ranks their shares, then rank 0 completes it.
+     * Copies this rank's share of the state and writes it in the background; waits for the checkpoint before only. Collective.
      *
      * @param trainerState rank 0's {@code trainer_state.json}; other ranks give an empty text
-     * @return its path, on rank 0
      */
-    Optional<String> save(ModelState model, TrainState state, String trainerState) {
+    void save(ModelState model, TrainState state, String trainerState) {
+        finish();
         int rank = assignment.rank();
         int ranks = assignment.mesh().worldSize();
-        List<WrittenFile> mine;
-        try (ModelState.Weights weights = model.weights(rank, ranks)) {
-            mine = writer.writeRank(state.step(), rank, weights.tensors(), model.optimizerStates(rank, ranks));
+        TensorSnapshot weights;
+        try (ModelState.Weights whole = model.weights(rank, ranks)) {
+            weights = TensorSnapshot.of(whole.tensors());
         }
-        List<WrittenFile> all = new ArrayList<>();
-        agreement.gather(toJson(mine)).forEach(json -> all.addAll(fromJson(json)));
-        if (rank != 0) {
-            return Optional.empty();
+        TensorSnapshot states;
+        try {
+            states = TensorSnapshot.of(model.optimizerStates(rank, ranks));
+        } catch (RuntimeException e) {
+            weights.close();
+            throw e;
         }
-        Checkpoint checkpoint = commit(all, state, trainerState);
-        store.retain(output().saveTotalLimit());
-        return Optional.of(checkpoint.path());
+        pending = background.begin(
+                () -> {
+                    try (weights;
+                            states) {
+                        writer.writeRank(state.step(), rank, weights.tensors(), states.tensors());
+                    }
+                },
+                written -> {
+                    if (rank == 0) {
+                        Checkpoint checkpoint = commit(awaitRanks(state.step(), written), state, trainerState);
+                        store.retain(output().saveTotalLimit());
+                        saved.accept(checkpoint);
+                    }
+                });
+    }
+
+    /** Waits until the checkpoint that is being written, if any, is written, on rank 0 until it is complete. Collective. */
+    void finish() {
+        BackgroundWriter.Work work = pending;
+        if (work != null) {
+            work.awaitWritten();
+            agreement.gather("written");
+            work.allHaveWritten();
+            work.awaitDone();
+            pending = null;
+        }
+    }
+
+    /** Throws what made the writing fail, if it has. Not collective: the other ranks hear of it when this one ends. */
+    void check() {
+        BackgroundWriter.Work work = pending;
+        if (work != null) {
+            work.check();
+        }
+    }
+
+    @Override
+    public void close() {
+        background.close();
+    }
+
+    /** What all ranks wrote, when all have: known from the folder, since only the thread of the steps may talk to other ranks. */
+    private List<WrittenFile> awaitRanks(long step, BackgroundWriter.AllWritten all) throws InterruptedException {
+        while (true) {
+            boolean lastLook = all.forLongerThan(VISIBLE);
+            Optional<List<WrittenFile>> files = writer.written(step);
+            if (files.isPresent()) {
+                return files.get();
+            }
+            if (lastLook) {
+                throw new StorageException(
+                        "all ranks have written their parts of %s, but %d s later rank 0 does not see them all; check that all hosts see the same file system there"
+                                .formatted(store.folder(step).path(), VISIBLE.toSeconds()));
+            }
+            TimeUnit.MILLISECONDS.sleep(LOOK_MILLIS);
+        }
     }
 
     private Checkpoint commit(List<WrittenFile> files, TrainState state, String trainerState) {
         return tuned.adapter()
                 .map(lora -> writer.commitAdapter(files, state, trainerState, lora, tuned.origin(assignment.config())))
                 .orElseGet(() -> writer.commit(files, state, trainerState, source, tuned.spec()));
-    }
-
-    private static String toJson(List<WrittenFile> files) {
-        try {
-            return JSON.writeValueAsString(files);
-        } catch (JsonProcessingException e) {
-            throw new IllegalStateException("files can't be written as JSON", e);
-        }
-    }
-
-    private static List<WrittenFile> fromJson(String json) {
-        try {
-            return JSON.readValue(json, new TypeReference<>() {});
-        } catch (JsonProcessingException e) {
-            throw new IllegalStateException("another rank sent " + json, e);
-        }
     }
 }

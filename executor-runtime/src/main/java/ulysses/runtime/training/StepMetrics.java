@@ -1,5 +1,6 @@
 package ulysses.runtime.training;
 
+import java.util.List;
 import java.util.Map;
 import ulysses.runtime.gradient.GradientStrategies;
 
@@ -14,6 +15,7 @@ import ulysses.runtime.gradient.GradientStrategies;
  * @param tokens of all data-parallel groups, padding left out
  * @param trainedTokens of all data-parallel groups
  * @param updated false when loss or gradient were not finite: the step is skipped on all ranks alike
+ * @param suspects micro-batches whose own loss was not finite, where the step was skipped; none when only gradients were not
  * @param computeSeconds forward and backward of all micro-batches
  * @param reduceSeconds summing gradients over ranks
  * @param optimizerSeconds norm, clipping and update
@@ -29,11 +31,19 @@ public record StepMetrics(
         long tokens,
         long trainedTokens,
         boolean updated,
+        List<Suspect> suspects,
         double computeSeconds,
         double reduceSeconds,
         double optimizerSeconds,
         long exchangeBytes,
         GradientStrategies.Outcome strategies) {
+
+    /** The {@code microBatch}-th of world rank {@code rank} in this step. */
+    public record Suspect(int rank, int microBatch) {}
+
+    public StepMetrics {
+        suspects = List.copyOf(suspects);
+    }
 
     /** Time of the whole step. */
     public double seconds() {

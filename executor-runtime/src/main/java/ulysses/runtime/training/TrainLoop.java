@@ -1,14 +1,17 @@
 package ulysses.runtime.training;
 
 import java.io.IOException;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Collectors;
 import ulysses.runtime.checkpoint.TrainState;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.data.RankBatches;
 import ulysses.runtime.data.StepBatches;
 import ulysses.runtime.memory.DeviceMemory;
 import ulysses.runtime.mesh.RankEvent;
+import ulysses.runtime.mesh.RankMesh;
 import ulysses.runtime.optimizer.LearningRateSchedule;
 
 /**
@@ -19,6 +22,8 @@ final class TrainLoop {
 
     /** Steps in a row without finite numbers before training gives up; chosen, not tuned. */
     private static final int PATIENCE = 3;
+
+    private static final int ROWS_NAMED = 16;
 
     private final TrainingConfig config;
     private final Parts parts;
@@ -34,6 +39,7 @@ final class TrainLoop {
      * @param evaluation empty when there are no evaluation rows
      */
     record Parts(
+            RankMesh mesh,
             RankBatches batches,
             TrainStep step,
             ModelState model,
@@ -58,15 +64,17 @@ final class TrainLoop {
         long total = parts.batches().totalSteps();
         long first = state.step();
         while (state.step() < total) {
+            parts.checkpoints().check();
             parts.reporter().phase("step", state.step() + 1);
             StepBatches batches = parts.batches().step(state.step());
             StepMetrics metrics = parts.step().run(batches, schedule.at(state.step()));
             if (state.step() == first) {
                 parts.room().ifPresent(room -> parts.reporter().activationRoom(room.open(batches)));
             }
-            state = advanced(batches, metrics);
+            double loss = counted(metrics);
+            state = advanced(batches, metrics, loss);
             checkFinite(metrics);
-            report(metrics, total);
+            report(metrics, loss, total);
             if (evaluatesNow(batches)) {
                 evaluate();
             }
@@ -74,24 +82,34 @@ final class TrainLoop {
                 save();
             }
         }
+        parts.checkpoints().finish();
         if (parts.reporter().rank() == 0) {
             strategies.summary().ifPresent(parts.reporter()::warning);
         }
         return state;
     }
 
-    private TrainState advanced(StepBatches batches, StepMetrics metrics) {
+    private TrainState advanced(StepBatches batches, StepMetrics metrics, double loss) {
         return new TrainState(
                 state.step() + 1,
                 parts.batches().epochAt(state.step() + 1),
                 state.rowsSeen() + batches.globalRows(),
                 state.tokensSeen() + metrics.tokens(),
                 state.trainedTokens() + metrics.trainedTokens(),
-                state.lossSum() + metrics.loss(),
+                state.lossSum() + loss,
                 state.seconds() + metrics.seconds(),
                 state.seed(),
                 state.configFingerprint(),
-                state.dataFingerprint());
+                state.dataFingerprint(),
+                state.skippedSteps() + (metrics.updated() ? 0 : 1));
+    }
+
+    /** The loss of a step as sums and logs count it: one that is not finite counts as the mean of those before, as in transformers. */
+    private double counted(StepMetrics metrics) {
+        if (Double.isFinite(metrics.loss())) {
+            return metrics.loss();
+        }
+        return state.step() == 0 ? 0 : state.lossSum() / state.step();
     }
 
     private void checkFinite(StepMetrics metrics) {
@@ -99,18 +117,35 @@ final class TrainLoop {
         if (notFinite == 0) {
             return;
         }
-        String what = "step %d: loss %s, gradient norm %s".formatted(state.step(), metrics.loss(), metrics.gradNorm());
+        String what = "step %d: loss %s, gradient norm %s, not finite; rows %s"
+                .formatted(state.step(), metrics.loss(), metrics.gradNorm(), rows(metrics));
         if (notFinite >= PATIENCE) {
             throw new DivergedException(
-                    "%s; not finite for %d steps in a row, limit %d. Lower learning_rate, set max_grad_norm to 1.0, or look at the rows of these steps with 'inspect'"
+                    "%s; %d steps in a row were not finite, limit %d. Lower learning_rate, set max_grad_norm to 1.0, or look at these rows with 'inspect F --from ROW --rows 1'"
                             .formatted(what, notFinite, PATIENCE));
         }
         if (parts.reporter().rank() == 0) {
-            parts.reporter().warning(what + " is not finite; the step is skipped on all ranks");
+            parts.reporter().warning(what + "; the step is skipped on all ranks");
         }
     }
 
-    private void report(StepMetrics metrics, long total) {
+    /** Rows of the micro-batches whose loss was not finite; all of the step where only gradients were not. */
+    private String rows(StepMetrics metrics) {
+        long step = state.step() - 1;
+        List<Long> rows = metrics.suspects().stream()
+                .flatMap(suspect -> parts
+                        .batches()
+                        .rowNumbers(step, parts.mesh().dataParallelRank(suspect.rank()), suspect.microBatch())
+                        .stream())
+                .distinct()
+                .sorted()
+                .toList();
+        List<Long> named = rows.isEmpty() ? parts.batches().rowNumbers(step) : rows;
+        String first = named.stream().limit(ROWS_NAMED).map(String::valueOf).collect(Collectors.joining(", "));
+        return named.size() > ROWS_NAMED ? "%s and %d more".formatted(first, named.size() - ROWS_NAMED) : first;
+    }
+
+    private void report(StepMetrics metrics, double loss, long total) {
         if (metrics.updated()) {
             strategies.count(metrics.strategies());
         }
@@ -122,9 +157,9 @@ final class TrainLoop {
                 .map(log -> log.step(new TrainerLog.Step(
                         state.step(),
                         state.epoch(),
-                        metrics.loss(),
-                        metrics.metrics(),
-                        metrics.terms(),
+                        loss,
+                        metrics.updated() ? metrics.metrics() : Map.of(),
+                        metrics.updated() ? metrics.terms() : 0,
                         metrics.gradNorm(),
                         metrics.learningRate(),
                         metrics.tokens())));
@@ -156,6 +191,12 @@ final class TrainLoop {
     private void reportLogged(Map<String, Double> values) {
         if (!values.isEmpty()) {
             parts.reporter().event(new RankEvent.Logged(0, state.step(), values));
+        }
+        if (values.containsKey(LossSpike.NAME)) {
+            parts.reporter()
+                    .warning(
+                            "step %d: the loss is %.1f times the mean of the %d logged before; look at its rows if it stays"
+                                    .formatted(state.step(), values.get(LossSpike.NAME), LossSpike.WINDOW));
         }
     }
 
@@ -190,7 +231,6 @@ final class TrainLoop {
     private void save() {
         parts.reporter().phase("checkpoint", state.step());
         String trainerState = parts.log().map(TrainerLog::save).orElse("");
-        Optional<String> path = parts.checkpoints().save(parts.model(), state, trainerState);
-        path.ifPresent(saved -> parts.reporter().event(new RankEvent.Saved(0, state.step(), saved)));
+        parts.checkpoints().save(parts.model(), state, trainerState);
     }
 }

@@ -1,7 +1,8 @@
 package ulysses.runtime.training;
 
+import java.util.ArrayList;
+import java.util.List;
 import ulysses.runtime.config.StrategyConfig;
-import ulysses.runtime.data.MicroBatch;
 import ulysses.runtime.data.StepBatches;
 import ulysses.runtime.gradient.GradientBuckets;
 import ulysses.runtime.gradient.GradientSlices;
@@ -58,8 +59,13 @@ public final class TrainStep {
         sharing.parameters().zeroGradients();
         long terms = sequence.terms(batches);
         Objective.Sums sums = sequence.nothing();
-        for (MicroBatch batch : batches.microBatches()) {
-            sums = sums.plus(sequence.forwardBackward(batch, terms));
+        List<Long> notFinite = new ArrayList<>();
+        for (int i = 0; i < batches.microBatches().size(); i++) {
+            Objective.Sums one = sequence.forwardBackward(batches.microBatches().get(i), terms);
+            if (!Double.isFinite(one.loss())) {
+                notFinite.add((long) i);
+            }
+            sums = sums.plus(one);
         }
         long computed = System.nanoTime();
         gradients.reduce();
@@ -78,11 +84,25 @@ public final class TrainStep {
                 batches.globalTokens(),
                 batches.globalTrainedTokens(),
                 finite,
+                finite ? List.of() : suspects(notFinite),
                 (computed - begin) / 1e9,
                 (reduced - computed) / 1e9,
                 (updated - reduced) / 1e9,
                 sequence.exchangedBytes() - exchangedBefore,
                 outcome);
+    }
+
+    /** Collective; called by all ranks or by none, since what is not finite is so on all of them after the sums. */
+    private List<StepMetrics.Suspect> suspects(List<Long> ofThisRank) {
+        List<StepMetrics.Suspect> all = new ArrayList<>();
+        List<long[]> ofRanks =
+                agreement.gather(ofThisRank.stream().mapToLong(Long::longValue).toArray());
+        for (int rank = 0; rank < ofRanks.size(); rank++) {
+            for (long microBatch : ofRanks.get(rank)) {
+                all.add(new StepMetrics.Suspect(rank, Math.toIntExact(microBatch)));
+            }
+        }
+        return all;
     }
 
     private GradientStrategies.Outcome update(double norm, double learningRate) {

@@ -7,6 +7,7 @@ import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Map;
+import java.util.OptionalDouble;
 import ulysses.runtime.weights.Folder;
 
 /**
@@ -140,6 +141,8 @@ public final class TrainerLog {
         entry.put("loss", progress.meanSinceLog());
         progress.metricsSinceLog().forEach(entry::put);
         alongside.forEach(entry::put);
+        OptionalDouble spike = LossSpike.in(history, progress.meanSinceLog());
+        spike.ifPresent(times -> entry.put(LossSpike.NAME, times));
         entry.put("step", step.step());
         history.add(entry);
         progress = progress.logged();
@@ -149,6 +152,7 @@ public final class TrainerLog {
             line.set("accuracy", entry.get(ACCURACIES));
         }
         line.put("lr", step.learningRate());
+        spike.ifPresent(times -> line.put(LossSpike.NAME, times));
         addAlongside(line);
         append(lineEnd(line));
         return TrainerJson.numbers(entry);

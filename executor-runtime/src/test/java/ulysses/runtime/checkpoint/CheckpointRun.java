@@ -78,7 +78,7 @@ final class CheckpointRun {
 
     static TrainState state(long step) {
         return new TrainState(
-                step, step / 16.0, step * 8, step * 800, step * 80, step * 1.5, step * 0.1, 42, "config", "data");
+                step, step / 16.0, step * 8, step * 800, step * 80, step * 1.5, step * 0.1, 42, "config", "data", 1);
     }
 
     static Checkpoint save(Folder root, ModelDirectory model, int attempt, long step, int ranks) {

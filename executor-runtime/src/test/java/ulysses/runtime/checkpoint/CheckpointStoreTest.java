@@ -199,8 +199,8 @@ final class CheckpointStoreTest {
 
         assertThatThrownBy(() -> CheckpointManifest.parse(json.replace("ulysses-checkpoint", "other"), "M"))
                 .hasMessageContaining("M is no manifest of a checkpoint of this program");
-        assertThatThrownBy(() -> CheckpointManifest.parse(json.replace("\"version\" : 1", "\"version\" : 2"), "M"))
-                .hasMessageContaining("M has version 2 but this program reads up to 1; use a newer program");
+        assertThatThrownBy(() -> CheckpointManifest.parse(json.replace("\"version\" : 2", "\"version\" : 3"), "M"))
+                .hasMessageContaining("M has version 3 but this program reads up to 2; use a newer program");
         assertThatThrownBy(() -> CheckpointManifest.parse(json.replace("\"step\" : 5", "\"step\" : 6"), "M"))
                 .hasMessageContaining("M is damaged: its checksum does not match");
     }

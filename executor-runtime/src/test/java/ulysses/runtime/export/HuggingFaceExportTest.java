@@ -155,7 +155,7 @@ final class HuggingFaceExportTest {
         Folder checkpoints =
                 Folder.at(temporary.toString(), new Configuration(false)).folder("run");
         CheckpointWriter writer = new CheckpointWriter(new CheckpointStore(checkpoints), 1, "r", new RankMesh(1, 1));
-        TrainState state = new TrainState(3, 1, 3, 3, 3, 1, 1, 1, "", "");
+        TrainState state = new TrainState(3, 1, 3, 3, 3, 1, 1, 1, "", "", 0);
         try (WeightIndex weights = source.weights()) {
             var files = writer.writeRank(3, 0, all(source.spec(), weights), List.of());
             Checkpoint checkpoint = writer.commit(files, state, "{}", source, source.spec());

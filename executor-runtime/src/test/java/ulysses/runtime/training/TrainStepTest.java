@@ -3,6 +3,7 @@ package ulysses.runtime.training;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
+import java.util.ArrayList;
 import java.util.List;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
@@ -118,5 +119,42 @@ final class TrainStepTest {
                         .isTrue();
             }
         });
+    }
+
+    @Test
+    void allRanksLearnWhichMicroBatchesWereNotFinite() {
+        int broken = ROWS.get(3).ids()[0];
+        List<PackedRow> rows = new ArrayList<>(
+                ROWS.subList(0, 3).stream().map(row -> without(row, broken)).toList());
+        rows.add(ROWS.get(3));
+        RankMesh mesh = new RankMesh(4, 2); // rows 0, 2 go to the first group, 1, 3 to the second
+        RankThreads.forEachRank(mesh, groups -> {
+            try (TrainingRank rank = TrainingRank.of(SPEC, How.PLAIN, groups);
+                    TensorScope scope = TensorScope.open()) {
+                rank.parameters()
+                        .get("model.embed_tokens.weight")
+                        .value()
+                        .detach()
+                        .select(0, broken)
+                        .fill_(new Scalar(Double.POSITIVE_INFINITY));
+
+                StepMetrics metrics = rank.step(
+                        TrainingRank.batches(rows, mesh, groups.world().rank(), 2), 1e-3);
+
+                assertThat(metrics.updated()).isFalse();
+                assertThat(metrics.suspects()).isNotEmpty().allSatisfy(suspect -> {
+                    assertThat(mesh.dataParallelRank(suspect.rank())).isEqualTo(1);
+                    assertThat(suspect.microBatch()).isEqualTo(1);
+                });
+            }
+        });
+    }
+
+    private static PackedRow without(PackedRow row, int token) {
+        int[] ids = row.ids().clone();
+        for (int i = 0; i < ids.length; i++) {
+            ids[i] = ids[i] == token ? (token + 1) % SmallModels.VOCABULARY : ids[i];
+        }
+        return new PackedRow(ids, row.labels(), row.documentLengths());
     }
 }
