@@ -1,11 +1,14 @@
 package ulysses.driver.launch;
 
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -16,6 +19,9 @@ import org.slf4j.LoggerFactory;
  */
 final class HangWatch implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(HangWatch.class);
+    /** How a thread that waits for other ranks is called; see {@code collective.InFlight}. */
+    private static final Pattern WAITS = Pattern.compile("^\"[^\"]* waits in ([^\"]+)\"", Pattern.MULTILINE);
+
     private static final Duration STACKS_LIMIT = Duration.ofSeconds(5);
 
     private final RunProgress progress;
@@ -73,9 +79,9 @@ final class HangWatch implements AutoCloseable {
                 TimeUnit.MILLISECONDS.sleep(pause);
                 Optional<RankFailure> found = tooFewMet().or(this::silent);
                 if (found.isPresent()) {
-                    showStacks();
-                    verdict = found.get();
-                    end.accept(found.get().reason());
+                    RankFailure late = found.get().because(found.get().reason() + whoWaits(showStacks()));
+                    verdict = late;
+                    end.accept(late.reason());
                 }
             }
         } catch (InterruptedException e) {
@@ -118,7 +124,26 @@ final class HangWatch implements AutoCloseable {
                 rank, host, phase, step, FailureKind.INFRASTRUCTURE, RankFailure.Cause.HUNG, reason, List.of());
     }
 
-    private void showStacks() throws InterruptedException {
+    /** Which ranks wait for others, in what; what the others do stands in their stacks. */
+    private String whoWaits(Map<Integer, String> stacks) {
+        List<String> waiting = new ArrayList<>();
+        List<String> others = new ArrayList<>();
+        for (RankStatus rank : progress.ranks()) {
+            Matcher waits = WAITS.matcher(stacks.getOrDefault(rank.partition(), ""));
+            if (waits.find()) {
+                waiting.add("%s in %s".formatted(rank.name(), waits.group(1)));
+            } else {
+                others.add(rank.name());
+            }
+        }
+        if (waiting.isEmpty()) {
+            return "";
+        }
+        String rest = others.isEmpty() ? "" : "; not waiting for others: " + String.join(", ", others);
+        return "; waiting: " + String.join(", ", waiting) + rest;
+    }
+
+    private Map<Integer, String> showStacks() throws InterruptedException {
         Map<Integer, String> stacks = progress.stacks(STACKS_LIMIT);
         progress.ranks()
                 .forEach(status -> LOG.warn(
@@ -128,5 +153,6 @@ final class HangWatch implements AutoCloseable {
                         status.phase(),
                         status.step(),
                         stacks.getOrDefault(status.partition(), "(no answer)")));
+        return stacks;
     }
 }

@@ -55,6 +55,11 @@ public record RankFailure(
         log = List.copyOf(log);
     }
 
+    /** The same with another reason. */
+    RankFailure because(String other) {
+        return new RankFailure(rank, host, phase, step, kind, cause, other, log);
+    }
+
     /** Whether a new attempt may help. */
     boolean retryable() {
         return cause.retryable;

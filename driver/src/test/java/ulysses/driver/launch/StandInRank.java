@@ -108,11 +108,13 @@ final class StandInRank {
         for (Socket peer : peers) {
             new DataOutputStream(peer.getOutputStream()).writeLong(step);
         }
+        Thread.currentThread().setName("main waits in exchange number " + step + " of all ranks");
         for (Socket peer : peers) {
             if (new DataInputStream(peer.getInputStream()).readLong() != step) {
                 throw new IOException("peers are at different steps");
             }
         }
+        Thread.currentThread().setName("main");
     }
 
     /** {@code at} counts steps of the run, {@code after} steps of this attempt. */

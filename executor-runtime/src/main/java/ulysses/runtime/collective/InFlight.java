@@ -82,7 +82,20 @@ final class InFlight implements Pending {
         }
     }
 
+    /** The thread's name tells whoever looks at its stack what it waits for; the hang watch does. */
     private void waitOnHost() {
+        Thread thread = Thread.currentThread();
+        String name = thread.getName();
+        thread.setName("%s waits in %s number %d of %s"
+                .formatted(name, call.operation(), call.sequence(), call.group().name()));
+        try {
+            waitInSlices();
+        } finally {
+            thread.setName(name);
+        }
+    }
+
+    private void waitInSlices() {
         long slice = Math.max(1, call.group().timeout().toMillis() / SLICES);
         for (int i = 1; i < SLICES; i++) {
             try {
