@@ -5,10 +5,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
-import org.apache.hadoop.conf.Configuration;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 import ulysses.runtime.checkpoint.Checkpoint.Check;
+import ulysses.runtime.servers.QuickDisk;
+import ulysses.runtime.servers.Storage;
 import ulysses.runtime.weights.Folder;
 import ulysses.runtime.weights.ModelDirectory;
 
@@ -16,12 +18,12 @@ import ulysses.runtime.weights.ModelDirectory;
 final class CheckpointCrashTest {
     private static final int RANKS = 2;
     private static final int KEPT = 2;
+    private static final int OPERATIONS_OF_A_WRITE = 3;
 
-    @TempDir
-    private Path temporary;
+    private static final Path DISK = QuickDisk.folder("crash");
 
-    /** Saves step 30 in a folder that holds 10 and 20, keeping two; returns the operations done. */
-    private static int saveOneMore(Folder root, ModelDirectory model, int stopAt) {
+    /** Saves step 30 in a folder that holds 20, and maybe 10, keeping {@code kept}; returns the operations done. */
+    private static int saveOneMore(Folder root, ModelDirectory model, int kept, int stopAt) {
         StoppingFolder.Plan plan = new StoppingFolder.Plan(stopAt);
         Folder stopping = new StoppingFolder(root, plan);
         CheckpointStore store = new CheckpointStore(stopping);
@@ -29,7 +31,7 @@ final class CheckpointCrashTest {
             store.collectOrphans();
             store.discardAfter(20);
             CheckpointRun.save(stopping, model, 2, 30, RANKS);
-            store.retain(KEPT);
+            store.retain(kept);
         } catch (StoppingFolder.Stopped stopped) {
             return plan.operations();
         }
@@ -53,17 +55,17 @@ final class CheckpointCrashTest {
 
     @Test
     void theLastCompleteCheckpointLoadsWhereverTheRunStops() {
-        Folder all = Folder.at(temporary.toString(), new Configuration(false));
+        Folder all = Storage.LOCAL.folder(DISK);
         ModelDirectory model = CheckpointRun.model(all.folder("model"));
         Folder whole = prepare(all.folder("whole"), model);
-        int operations = saveOneMore(whole, model, Integer.MAX_VALUE);
+        int operations = saveOneMore(whole, model, KEPT, Integer.MAX_VALUE);
         assertThat(operations).isGreaterThan(40);
         assertThat(checkNewest(whole)).isEqualTo(30);
 
         long before = 20;
         for (int stopAt = 1; stopAt <= operations; stopAt++) {
             Folder root = prepare(all.folder("stop-" + stopAt), model);
-            assertThat(saveOneMore(root, model, stopAt)).isEqualTo(stopAt);
+            assertThat(saveOneMore(root, model, KEPT, stopAt)).isEqualTo(stopAt);
 
             long newest = checkNewest(root);
             assertThat(newest).as("stopped at operation %d", stopAt).isBetween(before, 30L);
@@ -72,6 +74,28 @@ final class CheckpointCrashTest {
             all.delete("stop-" + stopAt);
         }
         assertThat(before).isEqualTo(30);
+    }
+
+    /** The same over a network, after every write; each stop is found by the attempt that follows it, in the same folder. */
+    @ParameterizedTest
+    @EnumSource(names = {"HDFS", "S3"})
+    void theLastCompleteCheckpointLoadsWhereverTheRunStopsOnRealServers(Storage storage) {
+        Folder root = storage.folder(DISK);
+        ModelDirectory model = CheckpointRun.model(storage.folder(DISK).folder("model"));
+        CheckpointRun.save(root, model, 1, 20, 1);
+        int stops = 0;
+        int done = 0;
+        for (int stopAt = 1; done >= stopAt - OPERATIONS_OF_A_WRITE; stopAt += OPERATIONS_OF_A_WRITE) {
+            done = saveOneMore(root, model, 1, stopAt);
+            stops++;
+            long newest = checkNewest(root);
+            assertThat(newest).as("stopped at operation %d", stopAt).isIn(20L, 30L);
+            if (newest == 30) {
+                new CheckpointStore(root).discardAfter(0);
+                CheckpointRun.save(root, model, 1, 20, 1);
+            }
+        }
+        assertThat(stops).isGreaterThan(15);
     }
 
     private static Folder prepare(Folder root, ModelDirectory model) {

@@ -15,20 +15,27 @@ import org.apache.hadoop.fs.RawLocalFileSystem;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import ulysses.runtime.servers.Storage;
 
 final class FolderTest {
     @TempDir
     private Path temporary;
 
-    /** Both ways to a folder. */
+    /** All ways to a folder: as the program opens local disk, local disk through Hadoop, and real servers. */
     enum Way {
         LOCAL,
-        HADOOP
+        HADOOP,
+        HDFS,
+        S3
     }
 
     private Folder folder(Way way) throws IOException {
         if (way == Way.LOCAL) {
             return Folder.at(temporary.resolve("here").toUri().toString(), new Configuration(false));
+        }
+        if (way != Way.HADOOP) {
+            Storage storage = Storage.valueOf(way.name());
+            return Folder.at(storage.path(temporary) + "/here", storage.configuration());
         }
         RawLocalFileSystem fileSystem = new RawLocalFileSystem();
         fileSystem.initialize(URI.create("file:///"), new Configuration(false));
