@@ -102,6 +102,40 @@ class ResumeTest {
         expectSameAsUndisturbed(output);
     }
 
+    /** Two submissions into one folder: the first trains on, the second says who does and ends; a dead first one is no obstacle. */
+    @Test
+    void twoSubmissionsDoNotTrainIntoOneFolder() throws Exception {
+        Path output = folder.resolve("out");
+        try (JobProcess first =
+                JobProcess.start(folder, List.of(), List.of(arguments(folder, output, "num_train_epochs=2000")))) {
+            awaitStepAfterCheckpoint(output);
+
+            JobRun second = JobRun.of(arguments(folder, output, "num_train_epochs=2000"));
+
+            assertThat(second.code()).isEqualTo(5);
+            assertThat(second.err())
+                    .containsPattern("error: .*/out is being trained into by another run \\(user \\S+, process "
+                            + first.process().pid()
+                            + " on host \\S+, run \\S+\\), which holds its lease since \\S+ and is alive; wait until that"
+                            + " run ends or stop it, or choose another output_dir");
+            assertThat(first.process().isAlive()).isTrue();
+            first.kill();
+        }
+    }
+
+    @Test
+    void givesUpWhenLossesAreNotFiniteAndNamesTheRows() {
+        JobRun run = JobRun.of(arguments(folder, folder.resolve("out"), "learning_rate=1e30", "warmup_ratio=0.0"));
+
+        assertThat(run.code()).isEqualTo(4);
+        assertThat(run.err())
+                .containsPattern(
+                        "step \\d+: loss \\S+, gradient norm \\S+, not finite; rows [0-9, ]+; 3 steps in a row were not"
+                                + " finite, limit 3")
+                .contains("Lower learning_rate");
+        assertThat(run.out()).contains("the step is skipped on all ranks");
+    }
+
     @Test
     void anotherNumberOfRanksGoesOnWhereTheseStopped() throws IOException {
         Path output = folder.resolve("out");
@@ -222,7 +256,8 @@ class ResumeTest {
         }
     }
 
-    private static String[] arguments(Path folder, Path output, String... more) {
+    /** A run of 24 steps, unless {@code more} says otherwise. */
+    static String[] arguments(Path folder, Path output, String... more) {
         Path quickstart = Resources.QUICKSTART.toAbsolutePath().normalize();
         List<String> arguments = List.of(
                 "train",
