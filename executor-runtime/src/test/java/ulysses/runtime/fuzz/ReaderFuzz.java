@@ -29,6 +29,7 @@ import ulysses.runtime.weights.ModelDirectory;
 import ulysses.runtime.weights.ParameterSpec;
 import ulysses.runtime.weights.SafetensorsFile;
 import ulysses.runtime.weights.TensorData;
+import ulysses.runtime.weights.WeightFile;
 import ulysses.runtime.weights.WeightIndex;
 import ulysses.runtime.weights.WrittenFile;
 
@@ -159,7 +160,7 @@ public final class ReaderFuzz {
 
     private static void readAll(Folder model) {
         try (SafetensorsFile file = SafetensorsFile.open(model, "model.safetensors")) {
-            for (SafetensorsFile.TensorInfo tensor : file.tensors().values()) {
+            for (WeightFile.TensorInfo tensor : file.tensors().values()) {
                 ByteBuffer bytes = ByteBuffer.allocate((int) Math.min(4096, tensor.byteLength()));
                 file.read(tensor.name(), 0, bytes);
             }
