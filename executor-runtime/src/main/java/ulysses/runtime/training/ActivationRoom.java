@@ -19,15 +19,23 @@ final class ActivationRoom {
     private final CausalLm model;
     private final DeviceMemory memory;
     private final Agreement agreement;
-    private final String device;
+    private final Place place;
     private final long heldBefore;
 
-    /** Before the first step; {@code device} names what ranks share the memory of: the host on CPU. */
-    ActivationRoom(CausalLm model, DeviceMemory memory, Agreement agreement, String device) {
+    /**
+     * Whose memory it is.
+     *
+     * @param device names what ranks share the memory of: the host on CPU
+     * @param reserved bytes that a rank takes there between steps, and has not yet
+     */
+    record Place(String device, long reserved) {}
+
+    /** Before the first step. */
+    ActivationRoom(CausalLm model, DeviceMemory memory, Agreement agreement, Place place) {
         this.model = model;
         this.memory = memory;
         this.agreement = agreement;
-        this.device = device;
+        this.place = place;
         memory.resetPeak();
         this.heldBefore = memory.current();
     }
@@ -38,10 +46,10 @@ final class ActivationRoom {
                 .mapToLong(MicroBatch::length)
                 .max()
                 .orElse(1);
-        List<String> devices = agreement.gather(device);
-        long sharers = devices.stream().filter(device::equals).count();
+        List<String> devices = agreement.gather(place.device());
+        long sharers = devices.stream().filter(place.device()::equals).count();
         long unused = memory.peak() - memory.current(); // resident, but free again
-        long left = Math.round(SHARE * (memory.available() - unused) / sharers);
+        long left = Math.round(SHARE * (memory.available() - unused) / sharers) - place.reserved();
         long used = memory.peak() - heldBefore;
         List<long[]> all = agreement.gather(new long[] {left, used, tokens});
         long least = all.stream().mapToLong(rank -> rank[0]).min().orElseThrow();

@@ -157,7 +157,7 @@ final class RankRun {
                             log,
                             reporter,
                             memory(),
-                            room(policy, agreement)),
+                            room(policy, agreement, copy(tuned))),
                     resumed.map(Checkpoint::state).orElseGet(() -> beginning(rowsFingerprint)));
             TrainState end = loop.run();
             finish(evaluation, log, end);
@@ -183,13 +183,25 @@ final class RankRun {
                 : DeviceMemory.cuda(assignment.deviceIndex());
     }
 
-    private Optional<ActivationRoom> room(CausalLm policy, Agreement agreement) {
+    /** Of weights, masters and moments: this rank's share, in float32. */
+    private long copy(TunedModel tuned) {
+        return config.output().saveStrategy() == TrainingConfig.SaveStrategy.NO
+                ? 0
+                : 4L
+                        * Float.BYTES
+                        * tuned.plan().trainedElements()
+                        / assignment.mesh().worldSize();
+    }
+
+    /** @param copy bytes of host memory that a save will take */
+    private Optional<ActivationRoom> room(CausalLm policy, Agreement agreement, long copy) {
         if (config.model().activationMemory().kind() != ActivationMemory.Kind.AUTO) {
             return Optional.empty();
         }
         boolean shared = config.parallel().device() == ParallelConfig.Device.CPU;
         String device = shared ? assignment.host() : "device of rank " + assignment.rank();
-        return Optional.of(new ActivationRoom(policy, memory(), agreement, device));
+        return Optional.of(
+                new ActivationRoom(policy, memory(), agreement, new ActivationRoom.Place(device, shared ? copy : 0)));
     }
 
     private void initialise(ModelDirectory source, TunedModel tuned, Parameters parameters) {

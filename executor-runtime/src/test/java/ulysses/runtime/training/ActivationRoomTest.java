@@ -32,7 +32,8 @@ final class ActivationRoomTest {
             try (Parameters parameters = SmallModels.parameters(spec, ComputeType.FLOAT32)) {
                 CausalLm model = model(spec, parameters, group, ActivationMemory.AUTO);
                 Agreement agreement = new Agreement(groups.world(), parameters.device());
-                ActivationRoom room = new ActivationRoom(model, DeviceMemory.host(), agreement, "here");
+                ActivationRoom room =
+                        new ActivationRoom(model, DeviceMemory.host(), agreement, new ActivationRoom.Place("here", 0));
 
                 long first = exchanged(model, group);
                 long kept = room.open(new StepBatches(List.of(BATCH), 40, 50, 4, 3, false));

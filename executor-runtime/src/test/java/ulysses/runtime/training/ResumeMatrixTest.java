@@ -166,7 +166,7 @@ final class ResumeMatrixTest {
         });
         folder.folder("model").write("config.json", CONFIG.getBytes(StandardCharsets.UTF_8));
         List<WrittenFile> all = files.stream().flatMap(List::stream).toList();
-        TrainState state = new TrainState(BEFORE, 0, 0, 0, 0, 0, 0, 7, "config", "data");
+        TrainState state = new TrainState(BEFORE, 0, 0, 0, 0, 0, 0, 7, "config", "data", 0);
         return tuned.adapter()
                 .map(lora -> writer.commitAdapter(all, state, "{}", lora, new AdapterDirectory.Origin("m", List.of())))
                 .orElseGet(() -> writer.commit(all, state, "{}", ModelDirectory.open(folder.folder("model")), SPEC));
