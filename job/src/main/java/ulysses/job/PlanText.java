@@ -72,7 +72,7 @@ final class PlanText {
                 mesh.group(),
                 shape.compute().name().toLowerCase(Locale.ROOT),
                 shape.activations(),
-                mesh.zeroStage() > 0 ? ", zero_stage " + mesh.zeroStage() : ""));
+                mesh.states().zeroStage() > 0 ? ", zero_stage " + mesh.states().zeroStage() : ""));
         print(String.format(
                 Locale.ROOT,
                 "batch  %d x %,d tokens a group and micro-batch (S %,d, s %,d), gradient_accumulation_steps %d",
@@ -195,7 +195,7 @@ final class PlanText {
         print("assumes");
         print(
                 "  every row is full, one document long and trained on from end to end: memory and time at their highest");
-        print("  what zero_stage does not cut is whole on every rank; nothing is offloaded");
+        print("  what zero_stage does not cut is whole on every rank");
         print(
                 "  parts of a step follow each other; work bound by memory inside layers is in the shares of hardware.yaml");
         print("  device figures are those of hardware.yaml, which says what was measured");

@@ -82,6 +82,9 @@ public record RunPlan(
         List<String> changes = new ArrayList<>();
         lessKept().ifPresent(changes::add);
         furtherStage().ifPresent(changes::add);
+        if (!shape.mesh().states().offloadsOptimizer() && fits(shape.withOffloadedOptimizer())) {
+            changes.add("offload_optimizer: true");
+        }
         fewerRows().ifPresent(changes::add);
         largerGroup().ifPresent(changes::add);
         if (!shape.isBfloat16() && fits(shape.inBfloat16())) {
@@ -109,7 +112,7 @@ public record RunPlan(
     }
 
     private Optional<String> furtherStage() {
-        for (int stage = shape.mesh().zeroStage() + 1;
+        for (int stage = shape.mesh().states().zeroStage() + 1;
                 stage <= 3 && shape.mesh().ranks() > 1;
                 stage++) {
             if (fits(shape.withStage(stage))) {

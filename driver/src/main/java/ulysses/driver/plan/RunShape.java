@@ -47,12 +47,12 @@ public record RunShape(
      *
      * @param groups sequence-parallel groups, DP
      * @param group ranks of one, P
-     * @param zeroStage which states are cut over all ranks
+     * @param states what each holds of the model's states
      */
-    public record Mesh(int groups, int group, int zeroStage) {
+    public record Mesh(int groups, int group, States states) {
         /** Where every rank holds all states. */
         public Mesh(int groups, int group) {
-            this(groups, group, 0);
+            this(groups, group, new States(0, false));
         }
 
         /** All ranks. */
@@ -62,13 +62,25 @@ public record RunShape(
 
         /** The stage that has an effect: one rank has nobody to share with. */
         int stage() {
-            return ranks() == 1 ? 0 : zeroStage;
+            return ranks() == 1 ? 0 : states.zeroStage();
+        }
+
+        private Mesh with(States other) {
+            return new Mesh(groups, group, other);
         }
 
         private Mesh withGroup(int other) {
-            return new Mesh(groups, other, zeroStage);
+            return new Mesh(groups, other, states);
         }
     }
+
+    /**
+     * What a rank holds of the model's states.
+     *
+     * @param zeroStage which of them are cut over all ranks
+     * @param offloadsOptimizer whether moments, and master weights that are not the weights, are off the device
+     */
+    public record States(int zeroStage, boolean offloadsOptimizer) {}
 
     /**
      * What preference training adds.
@@ -134,7 +146,8 @@ public record RunShape(
                 new Mesh(
                         Math.max(1, config.parallel().ranks() / group),
                         group,
-                        config.parallel().zeroStage()),
+                        new States(
+                                config.parallel().zeroStage(), config.parallel().offloadsOptimizer())),
                 Comparison.of(config, model));
     }
 
@@ -155,8 +168,14 @@ public record RunShape(
 
     /** The same run with another ZeRO stage. */
     public RunShape withStage(int zeroStage) {
-        Mesh cut = new Mesh(mesh.groups(), mesh.group(), zeroStage);
-        return new RunShape(tuned, compute, activations, device, rowTokens, batch, cut, comparison);
+        States cut = new States(zeroStage, mesh.states().offloadsOptimizer());
+        return new RunShape(tuned, compute, activations, device, rowTokens, batch, mesh.with(cut), comparison);
+    }
+
+    /** The same run with optimizer states and master weights off the device. */
+    public RunShape withOffloadedOptimizer() {
+        States off = new States(mesh.states().zeroStage(), true);
+        return new RunShape(tuned, compute, activations, device, rowTokens, batch, mesh.with(off), comparison);
     }
 
     /** The same run with another number of rows in a micro-batch. */

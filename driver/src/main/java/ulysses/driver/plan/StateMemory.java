@@ -49,10 +49,10 @@ final class StateMemory {
         String weights = shape.isBfloat16() ? type : type + "; they are the master weights too";
         add(lines, "weights", width, elements(trained), 3, weights);
         if (shape.isBfloat16()) {
-            add(lines, "master weights", 4, elements(trained), 1, "float32");
+            addOptimizerState(lines, "master weights", 4, "float32");
         }
         add(lines, "gradients", 4, elements(trained), 2, "float32");
-        add(lines, "AdamW's moments", 8, elements(trained), 1, "two, float32");
+        addOptimizerState(lines, "AdamW's moments", 8, "two, float32");
         if (stage >= 2) {
             addGradientsOnTheirWay(lines);
         }
@@ -65,6 +65,17 @@ final class StateMemory {
         boolean cut = stage >= cutFrom;
         long held = bytes * (cut ? elements / ranks : elements);
         lines.add(new Line(Moment.RUN, name, held, cut ? how + "; one of %d slices".formatted(ranks) : how));
+    }
+
+    private void addOptimizerState(List<Line> lines, String name, int bytes, String how) {
+        if (!shape.mesh().states().offloadsOptimizer()) {
+            add(lines, name, bytes, elements(trained), 1, how);
+            return;
+        }
+        String place = shape.device() == Device.CPU ? "mapped files, written out where memory is short" : "host memory";
+        long held = bytes * (stage >= 1 ? elements(trained) / ranks : elements(trained));
+        lines.add(
+                new Line(Moment.RUN, name, 0, "%s; %.2f GiB in %s".formatted(how, (double) held / (1L << 30), place)));
     }
 
     /** One layer's are made while those of the layer above are summed; on CPU the sum takes a buffer of their size. */

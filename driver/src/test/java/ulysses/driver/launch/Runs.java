@@ -72,6 +72,6 @@ public final class Runs {
 
     /** Two ranks that share a sequence, with short limits. */
     public static ParallelConfig twoRanks(int maxAttempts, int hangSeconds) {
-        return new ParallelConfig(2, 2, ParallelConfig.Device.CPU, 30, 30, maxAttempts, hangSeconds, 0);
+        return new ParallelConfig(2, 2, ParallelConfig.Device.CPU, 30, 30, maxAttempts, hangSeconds, 0, false);
     }
 }

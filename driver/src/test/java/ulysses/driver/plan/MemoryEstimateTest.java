@@ -190,6 +190,17 @@ class MemoryEstimateTest {
     }
 
     @Test
+    void offloadedStatesAreNotOnTheDevice() {
+        RunShape shape = SmallRun.shape(1).inBfloat16();
+
+        long held = MemoryEstimate.of(shape, SmallRun.device("gpu", 1e9)).bytes(Moment.RUN);
+        long offloaded = MemoryEstimate.of(shape.withOffloadedOptimizer(), SmallRun.device("gpu", 1e9))
+                .bytes(Moment.RUN);
+
+        assertThat(held - offloaded).isEqualTo((4 + 8) * SmallRun.PARAMETERS);
+    }
+
+    @Test
     void oneRankHasNobodyToShareWith() {
         assertThat(MemoryEstimate.of(SmallRun.shape(1).withStage(3), SmallRun.device("cpu", 1e9)))
                 .isEqualTo(MemoryEstimate.of(SmallRun.shape(1), SmallRun.device("cpu", 1e9)));

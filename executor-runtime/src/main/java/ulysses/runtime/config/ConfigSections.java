@@ -193,7 +193,8 @@ final class ConfigSections {
                 settings.integer("rendezvous_timeout"),
                 settings.integer("max_attempts"),
                 settings.integer("hang_timeout"),
-                Integer.parseInt(settings.choice("zero_stage")));
+                Integer.parseInt(settings.choice("zero_stage")),
+                settings.flag("offload_optimizer"));
     }
 
     private ParallelConfig.Device device() {

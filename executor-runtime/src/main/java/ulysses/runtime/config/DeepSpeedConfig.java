@@ -1,6 +1,7 @@
 package ulysses.runtime.config;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.TextNode;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -19,6 +20,8 @@ record DeepSpeedConfig(Optional<Setting> globalBatch, List<Setting> settings, Li
     /** DeepSpeed's name to ours. */
     private static final String STAGE = "zero_optimization.stage";
 
+    private static final String OFFLOAD = "zero_optimization.offload_optimizer";
+
     private static final Map<String, String> KEYS = Map.of(
             "train_micro_batch_size_per_gpu",
             "per_device_train_batch_size",
@@ -33,7 +36,9 @@ record DeepSpeedConfig(Optional<Setting> globalBatch, List<Setting> settings, Li
             "fp16",
             "fp16",
             STAGE,
-            "zero_stage");
+            "zero_stage",
+            OFFLOAD,
+            "offload_optimizer");
 
     /** Keys that change speed, memory or logs of DeepSpeed, never a number of ours. */
     private static final Set<String> WITHOUT_MEANING = Set.of(
@@ -77,7 +82,8 @@ record DeepSpeedConfig(Optional<Setting> globalBatch, List<Setting> settings, Li
                 value(setting).ifPresent(settings::add);
             } else if (name.equals("zero_optimization")) {
                 stage(setting, problems).ifPresent(settings::add);
-                offload(setting, notes);
+                offload(setting).ifPresent(settings::add);
+                noteOffloadedWeights(setting, notes);
             } else if (name.equals("train_batch_size")) {
                 globalBatch = value(setting);
             } else if (REFUSED.containsKey(name)) {
@@ -115,13 +121,21 @@ record DeepSpeedConfig(Optional<Setting> globalBatch, List<Setting> settings, Li
         return Optional.of(new Setting(STAGE, stage, zero.origin()));
     }
 
-    private static void offload(Setting zero, List<String> notes) {
-        for (String part : List.of("offload_optimizer", "offload_param")) {
-            String target = zero.value().path(part).path("device").asText("none");
-            if (!target.equals("none")) {
-                notes.add(
-                        "zero_optimization.%s to %s: for now nothing is moved off the device".formatted(part, target));
-            }
-        }
+    private static Optional<Setting> offload(Setting zero) {
+        return device(zero, "offload_optimizer").isEmpty()
+                ? Optional.empty()
+                : Optional.of(new Setting(OFFLOAD, TextNode.valueOf("true"), zero.origin()));
+    }
+
+    private static void noteOffloadedWeights(Setting zero, List<String> notes) {
+        device(zero, "offload_param")
+                .ifPresent(target -> notes.add(
+                        "zero_optimization.offload_param to %s: weights stay on the device; stage 3 cuts them over all ranks"
+                                .formatted(target)));
+    }
+
+    private static Optional<String> device(Setting zero, String part) {
+        return Optional.of(zero.value().path(part).path("device").asText("none"))
+                .filter(device -> !device.equals("none"));
     }
 }

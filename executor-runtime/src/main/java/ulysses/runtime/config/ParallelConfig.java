@@ -11,6 +11,8 @@ package ulysses.runtime.config;
  * @param maxAttempts {@code max_attempts} (ours): attempts without progress before the run gives up
  * @param hangSeconds {@code hang_timeout} (ours): no progress for so long ends the attempt
  * @param zeroStage {@code zero_stage} (ours), or {@code zero_optimization.stage} of a DeepSpeed JSON: what is cut over all ranks
+ * @param offloadsOptimizer {@code offload_optimizer} (ours), or {@code zero_optimization.offload_optimizer} of a DeepSpeed JSON:
+ *     whether optimizer states and master weights are held off the device
  */
 public record ParallelConfig(
         int ranks,
@@ -20,7 +22,8 @@ public record ParallelConfig(
         int rendezvousSeconds,
         int maxAttempts,
         int hangSeconds,
-        int zeroStage) {
+        int zeroStage,
+        boolean offloadsOptimizer) {
 
     /** Where ranks compute. */
     public enum Device {

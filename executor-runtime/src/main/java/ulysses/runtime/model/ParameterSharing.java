@@ -146,8 +146,9 @@ public final class ParameterSharing implements AutoCloseable {
             return;
         }
         try (TensorScope scope = TensorScope.open()) {
-            Tensor whole = slice.new_empty(block.elements());
-            world.allGather(whole, slice).await();
+            Tensor here = slice.to(parameters.device(), slice.scalar_type());
+            Tensor whole = here.new_empty(block.elements());
+            world.allGather(whole, here).await();
             for (ParameterBlock.Place place : block.places()) {
                 long elements = place.parameter().elements();
                 each.accept(place.parameter(), whole.narrow(0, place.first(), elements));

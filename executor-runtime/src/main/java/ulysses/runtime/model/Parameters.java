@@ -13,6 +13,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
+import ulysses.runtime.memory.StateHome;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.segment.Parameter;
 import ulysses.runtime.weights.ModelSpec;
@@ -72,11 +73,15 @@ public final class Parameters implements AutoCloseable {
 
     /** Allocates zeros for all parameters of {@code plan} on {@code device}. */
     public Parameters(ParameterPlan plan, ComputeType compute, Device device) {
-        this(plan, compute, device, Sharding.NONE);
+        this(plan, compute, device, Sharding.NONE, StateHome.on(device));
     }
 
-    /** Allocates zeros on {@code device} for what this rank holds of the parameters of {@code plan}. */
-    public Parameters(ParameterPlan plan, ComputeType compute, Device device, Sharding sharding) {
+    /**
+     * Allocates zeros on {@code device} for what this rank holds of the parameters of {@code plan}.
+     *
+     * @param home of master weights that are not the weights
+     */
+    public Parameters(ParameterPlan plan, ComputeType compute, Device device, Sharding sharding, StateHome home) {
         this.sharding = sharding;
         this.mixed = compute != ComputeType.FLOAT32;
         List<ParameterBlock> blocks = sharding.cutsStates()
@@ -88,7 +93,7 @@ public final class Parameters implements AutoCloseable {
             TensorOptions float32 = options(torch.ScalarType.Float, device);
             TensorOptions narrow = mixed ? options(torch.ScalarType.BFloat16, device) : float32;
             this.weights = zeros(sharding.cutsWeights() ? owned : all, narrow);
-            this.master = mixed ? zeros(owned, float32) : weights;
+            this.master = mixed ? home.zeros(owned) : weights;
             this.gradients = zeros(sharding.cutsGradients() ? owned : all, float32);
             this.absent = TensorScope.own(torch.full(new long[] {1}, new Scalar(Double.NaN), narrow));
             this.absentGradient = TensorScope.own(torch.full(new long[] {1}, new Scalar(Double.NaN), float32));

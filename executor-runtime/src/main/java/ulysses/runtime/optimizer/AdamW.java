@@ -6,6 +6,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import ulysses.runtime.config.StepConfig;
 import ulysses.runtime.memory.AtenOperator;
+import ulysses.runtime.memory.StateHome;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.model.Parameters;
 import ulysses.runtime.weights.ParameterBlock;
@@ -25,18 +26,17 @@ public final class AdamW implements AutoCloseable {
     private final Tensor secondMoment;
     private long steps;
 
-    /** Moments of zero, no step done. */
+    /** Moments of zero beside the parameters, no step done. */
     public AdamW(Parameters parameters, StepConfig config) {
-        this.parameters = parameters;
-        this.config = config;
-        this.firstMoment = zeros();
-        this.secondMoment = zeros();
+        this(parameters, config, StateHome.on(parameters.device()));
     }
 
-    private Tensor zeros() {
-        try (TensorScope scope = TensorScope.open()) {
-            return TensorScope.own(parameters.gradients().new_zeros(parameters.ownedElements()));
-        }
+    /** Moments of zero in {@code home}, where the master weights are, too; no step done. */
+    public AdamW(Parameters parameters, StepConfig config, StateHome home) {
+        this.parameters = parameters;
+        this.config = config;
+        this.firstMoment = home.zeros(parameters.ownedElements());
+        this.secondMoment = home.zeros(parameters.ownedElements());
     }
 
     /** Updates the weights that this rank owns from their gradients. */
@@ -57,9 +57,10 @@ public final class AdamW implements AutoCloseable {
         try (TensorScope scope = TensorScope.open()) {
             Tensor step = torch.full(
                     new long[] {}, new Scalar((double) steps), share.master().options());
+            Tensor gradients = share.gradients().narrow(0, run.offset(), elements);
             FUSED.call(
                     List.of(share.master().narrow(0, run.offset(), elements)),
-                    List.of(share.gradients().narrow(0, run.offset(), elements)),
+                    List.of(gradients.to(share.master().device(), torch.ScalarType.Float)),
                     List.of(firstMoment.narrow(0, owned, elements)),
                     List.of(secondMoment.narrow(0, owned, elements)),
                     List.of(),

@@ -25,6 +25,7 @@ import ulysses.runtime.data.RankBatches;
 import ulysses.runtime.export.HuggingFaceExport;
 import ulysses.runtime.gradient.GradientStrategies;
 import ulysses.runtime.memory.DeviceMemory;
+import ulysses.runtime.memory.StateHome;
 import ulysses.runtime.mesh.RankAssignment;
 import ulysses.runtime.mesh.RankEvent;
 import ulysses.runtime.model.CausalLm;
@@ -85,8 +86,8 @@ final class RankRun {
                         hadoop,
                         source.spec().vocabularySize());
                 Parameters parameters =
-                        new Parameters(tuned.plan(), config.model().computeType(), device, sharding());
-                AdamW optimizer = new AdamW(parameters, config.step())) {
+                        new Parameters(tuned.plan(), config.model().computeType(), device, sharding(), states());
+                AdamW optimizer = new AdamW(parameters, config.step(), states())) {
             rows.require(content());
             initialise(source, tuned, parameters);
             reporter.phase("connect", 0);
@@ -103,6 +104,15 @@ final class RankRun {
                 config.parallel().zeroStage(),
                 assignment.rank(),
                 assignment.mesh().worldSize());
+    }
+
+    private StateHome states() {
+        if (!config.parallel().offloadsOptimizer()) {
+            return StateHome.on(device());
+        }
+        return config.parallel().device() == ParallelConfig.Device.CPU
+                ? StateHome.mappedIn(scratch)
+                : StateHome.on(new Device("cpu"));
     }
 
     private record Trained(ParameterSharing sharing, AdamW optimizer, PackedDataset rows) {}

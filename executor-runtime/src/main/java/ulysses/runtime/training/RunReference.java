@@ -17,6 +17,7 @@ import ulysses.runtime.config.PreferenceConfig;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.data.MicroBatch;
 import ulysses.runtime.data.RankBatches;
+import ulysses.runtime.memory.StateHome;
 import ulysses.runtime.model.CausalLm;
 import ulysses.runtime.model.InitialWeights;
 import ulysses.runtime.model.ParameterSharing;
@@ -102,7 +103,8 @@ final class RunReference implements AutoCloseable {
                 ParameterPlan.frozen(spec),
                 config.model().computeType(),
                 start.device(),
-                policy.parameters().sharding());
+                policy.parameters().sharding(),
+                StateHome.on(start.device()));
         ParameterSharing sharing = new ParameterSharing(parameters, groups.world());
         held = sharing;
         InitialWeights weights = new InitialWeights(spec, parameters);

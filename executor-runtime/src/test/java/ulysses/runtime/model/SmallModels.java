@@ -11,6 +11,7 @@ import org.bytedeco.pytorch.global.torch;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
 import ulysses.runtime.data.PackedRow;
 import ulysses.runtime.memory.NativeRuntime;
+import ulysses.runtime.memory.StateHome;
 import ulysses.runtime.memory.TensorArrays;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.segment.Parameter;
@@ -63,11 +64,11 @@ public final class SmallModels {
         return parameters;
     }
 
-    /** Of the same weights what a rank holds. */
-    public static Parameters parameters(TunedModel tuned, ComputeType compute, Sharding sharding) {
+    /** Of the same weights what a rank holds, with master weights in {@code home}. */
+    public static Parameters parameters(TunedModel tuned, ComputeType compute, Sharding sharding, StateHome home) {
         try (Parameters whole = parameters(tuned, compute);
                 TensorScope scope = TensorScope.open()) {
-            Parameters cut = new Parameters(tuned.plan(), compute, new Device("cpu"), sharding);
+            Parameters cut = new Parameters(tuned.plan(), compute, new Device("cpu"), sharding, home);
             for (Parameter parameter : whole.all()) {
                 Tensor start = parameter.isTrained()
                         ? whole.flatView(whole.master(), parameter.name())

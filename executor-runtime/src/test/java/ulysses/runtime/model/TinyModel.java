@@ -27,6 +27,7 @@ import ulysses.runtime.config.TrainingConfig.ComputeType;
 import ulysses.runtime.data.MicroBatch;
 import ulysses.runtime.data.PackedRow;
 import ulysses.runtime.memory.NativeRuntime;
+import ulysses.runtime.memory.StateHome;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.objective.NextToken;
 import ulysses.runtime.training.SequenceStep;
@@ -56,16 +57,23 @@ public final class TinyModel implements AutoCloseable {
     private final String name;
     private final ModelSpec spec;
     private final Parameters parameters;
+    private final ParameterSharing sharing;
     private final CausalLm model;
     private final SequenceStep step;
 
     /** Loads {@code name}; its sequences are split over {@code group}. */
     public TinyModel(String name, Collectives group, boolean checkpointing) {
-        this(name, TunedModel.full(specOf(name)), group, checkpointing);
+        this(name, TunedModel.full(specOf(name)), group, checkpointing, new SingleRank("parameters"), 0);
     }
 
     /** The same with the recorded adapter of {@code caseName}, which alone is trained. */
     public static TinyModel withAdapter(String name, String caseName, Collectives group, boolean checkpointing) {
+        return withAdapter(name, caseName, group, checkpointing, new SingleRank("parameters"), 0);
+    }
+
+    /** The same cut over all ranks of {@code world} as ZeRO's {@code stage} says. */
+    public static TinyModel withAdapter(
+            String name, String caseName, Collectives group, boolean checkpointing, Collectives world, int stage) {
         AdapterDirectory adapter = AdapterDirectory.open(folder("cases/" + name + "/" + caseName + "/adapter"));
         ModelSpec spec = specOf(name);
         TunedModel tuned = new TunedModel(
@@ -74,24 +82,29 @@ public final class TinyModel implements AutoCloseable {
                 Optional.of(adapter.spec()),
                 Optional.of(adapter),
                 List.of());
-        return new TinyModel(name, tuned, group, checkpointing);
+        return new TinyModel(name, tuned, group, checkpointing, world, stage);
     }
 
     /** The same with the adapter in {@code path} merged into it, which is then frozen. */
     public static TinyModel merged(String name, String path) {
         AdapterDirectory adapter = AdapterDirectory.open(folder("cases/" + name + "/" + path));
-        return new TinyModel(name, TunedModel.merged(specOf(name), List.of(adapter)), new SingleRank("merged"), true);
+        SingleRank alone = new SingleRank("merged");
+        return new TinyModel(name, TunedModel.merged(specOf(name), List.of(adapter)), alone, true, alone, 0);
     }
 
     private static ModelSpec specOf(String name) {
         return ModelDirectory.open(folder("models/" + name)).spec();
     }
 
-    private TinyModel(String name, TunedModel tuned, Collectives group, boolean checkpointing) {
+    private TinyModel(
+            String name, TunedModel tuned, Collectives group, boolean checkpointing, Collectives world, int stage) {
         this.name = name;
         ModelDirectory directory = ModelDirectory.open(folder("models/" + name));
         this.spec = tuned.spec();
-        this.parameters = new Parameters(tuned.plan(), ComputeType.FLOAT32, new Device("cpu"));
+        Device cpu = new Device("cpu");
+        Sharding sharding = Sharding.of(stage, world.rank(), world.size());
+        this.parameters = new Parameters(tuned.plan(), ComputeType.FLOAT32, cpu, sharding, StateHome.on(cpu));
+        this.sharing = new ParameterSharing(parameters, world);
         InitialWeights weights = new InitialWeights(spec, parameters);
         tuned.read(directory.weights(), directory.spec(), DataType.F32, weights::load);
         tuned.start().ifPresent(adapter -> {
@@ -101,7 +114,7 @@ public final class TinyModel implements AutoCloseable {
         });
         this.model = new CausalLm(
                 spec,
-                parameters,
+                sharing,
                 tuned.adapter().map(lora -> new CausalLm.Adapter(lora, 0)),
                 new CausalLm.Layers(
                         ParallelConfig.Device.CPU, checkpointing ? ActivationMemory.ATTENTION : ActivationMemory.FULL),
@@ -115,6 +128,10 @@ public final class TinyModel implements AutoCloseable {
 
     public Parameters parameters() {
         return parameters;
+    }
+
+    public ParameterSharing sharing() {
+        return sharing;
     }
 
     public CausalLm model() {
@@ -237,6 +254,7 @@ public final class TinyModel implements AutoCloseable {
 
     @Override
     public void close() {
+        sharing.close();
         parameters.close();
     }
 }

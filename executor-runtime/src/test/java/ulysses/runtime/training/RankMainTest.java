@@ -110,14 +110,16 @@ final class RankMainTest {
     }
 
     @Test
-    void twoRanksReportTheLossesOfOne() {
+    void twoRanksReportTheLossesOfOne() throws IOException {
         List<Double> one = losses(config("output_dir: " + folder.resolve("one")), 1);
-        List<Double> two = losses(config("output_dir: " + folder.resolve("two")), 2);
+        List<Double> two = losses(config("zero_stage: 3\noutput_dir: " + folder.resolve("two")), 2);
 
         assertThat(one).hasSize(STEPS);
         for (int step = 0; step < STEPS; step++) {
             assertThat(two.get(step)).isCloseTo(one.get(step), within(1e-5));
         }
+        assertThat(Files.size(folder.resolve("two/model.safetensors")))
+                .isEqualTo(Files.size(folder.resolve("one/model.safetensors")));
     }
 
     @Test

@@ -1,8 +1,10 @@
 package ulysses.runtime.training;
 
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import org.bytedeco.pytorch.Device;
 import ulysses.runtime.collective.Collectives;
 import ulysses.runtime.collective.ProcessGroups;
 import ulysses.runtime.collective.SingleRank;
@@ -15,6 +17,7 @@ import ulysses.runtime.data.MicroBatch;
 import ulysses.runtime.data.PackedRow;
 import ulysses.runtime.data.StepBatches;
 import ulysses.runtime.gradient.GradientStrategies;
+import ulysses.runtime.memory.StateHome;
 import ulysses.runtime.mesh.RankMesh;
 import ulysses.runtime.model.CausalLm;
 import ulysses.runtime.model.ParameterSharing;
@@ -36,40 +39,59 @@ final class TrainingRank implements AutoCloseable {
     private final SequenceStep sequence;
     private final TrainStep step;
 
+    /** What is held off the device. */
+    enum Offload {
+        NOTHING,
+        OPTIMIZER
+    }
+
     /** How it trains. */
     record How(
-            ComputeType compute, boolean checkpointing, double maxGradNorm, StrategyConfig strategies, int zeroStage) {
-        static final How PLAIN = new How(ComputeType.FLOAT32, true, 0, StrategyConfig.NONE, 0);
+            ComputeType compute,
+            boolean checkpointing,
+            double maxGradNorm,
+            StrategyConfig strategies,
+            int zeroStage,
+            Offload offload) {
+        static final How PLAIN = new How(ComputeType.FLOAT32, true, 0, StrategyConfig.NONE, 0, Offload.NOTHING);
 
         How with(ComputeType other) {
-            return new How(other, checkpointing, maxGradNorm, strategies, zeroStage);
+            return new How(other, checkpointing, maxGradNorm, strategies, zeroStage, offload);
         }
 
         How withLimit(double limit) {
-            return new How(compute, checkpointing, limit, strategies, zeroStage);
+            return new How(compute, checkpointing, limit, strategies, zeroStage, offload);
         }
 
         How withoutCheckpointing() {
-            return new How(compute, false, maxGradNorm, strategies, zeroStage);
+            return new How(compute, false, maxGradNorm, strategies, zeroStage, offload);
         }
 
         How with(StrategyConfig others) {
-            return new How(compute, checkpointing, maxGradNorm, others, zeroStage);
+            return new How(compute, checkpointing, maxGradNorm, others, zeroStage, offload);
+        }
+
+        How withOffloadedOptimizer() {
+            return new How(compute, checkpointing, maxGradNorm, strategies, zeroStage, Offload.OPTIMIZER);
         }
 
         How withStage(int stage) {
-            return new How(compute, checkpointing, maxGradNorm, strategies, stage);
+            return new How(compute, checkpointing, maxGradNorm, strategies, stage, offload);
         }
     }
 
     private TrainingRank(TunedModel tuned, How how, Collectives group, Collectives world) {
+        StateHome home = how.offload() == Offload.OPTIMIZER
+                ? StateHome.mappedIn(Path.of(System.getProperty("java.io.tmpdir")))
+                : StateHome.on(new Device("cpu"));
         this.tuned = tuned;
-        this.parameters =
-                SmallModels.parameters(tuned, how.compute(), Sharding.of(how.zeroStage(), world.rank(), world.size()));
+        this.parameters = SmallModels.parameters(
+                tuned, how.compute(), Sharding.of(how.zeroStage(), world.rank(), world.size()), home);
         this.sharing = new ParameterSharing(parameters, world);
         this.optimizer = new AdamW(
                 parameters,
-                new StepConfig(1, 1, 1e-3, 1, 9, "constant", Map.of(), 0, 0, 0.1, 0.9, 0.999, 1e-8, 1, 7, 7, false));
+                new StepConfig(1, 1, 1e-3, 1, 9, "constant", Map.of(), 0, 0, 0.1, 0.9, 0.999, 1e-8, 1, 7, 7, false),
+                home);
         CausalLm model = new CausalLm(
                 tuned.spec(),
                 sharing,

@@ -67,11 +67,11 @@ final class ZeroStagesTest {
         compare(one, cut, "%s | %d | %d | %d".formatted(type, stage, p, dp));
     }
 
-    /** Noise, scaling and centring of what each rank owns. */
+    /** Noise, scaling and centring of what each rank owns, with thresholds at which all of them act. */
     @ParameterizedTest(name = "stage {0}")
     @CsvSource({"1,2,1", "2,1,3", "3,2,2"})
     void strategiesDoTheSameToSlices(int stage, int p, int dp) {
-        StrategyConfig all = StrategyConfig.NONE.with(List.of(Strategy.values()));
+        StrategyConfig all = new StrategyConfig(List.of(Strategy.values()), 1, 1e-9, 5e-3, 1, 1.5, 1.2, 1, true);
         Outcome one = alone("full", How.PLAIN.with(all));
 
         Outcome cut = cut(stage, new RankMesh(p * dp, p), tuned("full"), How.PLAIN.with(all));
@@ -87,6 +87,22 @@ final class ZeroStagesTest {
         Outcome cut = cut(stage, new RankMesh(2, 2), tuned("full"), How.PLAIN.withoutCheckpointing());
 
         compare(one, cut, "full, no checkpointing | %d | 2 | 1".formatted(stage));
+    }
+
+    /** Off the device the same kernel works on the same numbers: not one bit differs. */
+    @ParameterizedTest(name = "stage {0}, {1}")
+    @CsvSource({"0,BFLOAT16", "1,FLOAT32", "3,BFLOAT16"})
+    void offloadedStatesChangeNoBit(int stage, ComputeType compute) {
+        RankMesh mesh = new RankMesh(2, 2);
+        How how = How.PLAIN.with(compute).withLimit(0.05);
+
+        Outcome held = cut(stage, mesh, tuned("full"), how);
+        Outcome offloaded = cut(stage, mesh, tuned("full"), how.withOffloadedOptimizer());
+
+        assertThat(offloaded.losses()).isEqualTo(held.losses());
+        held.weights()
+                .forEach((name, values) ->
+                        assertThat(offloaded.weights().get(name)).as(name).isEqualTo(values));
     }
 
     private static Outcome alone(String type, How how) {

@@ -1,0 +1,58 @@
+package ulysses.runtime.memory;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.bytedeco.pytorch.BoolOptional;
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.DeviceOptional;
+import org.bytedeco.pytorch.LongOptional;
+import org.bytedeco.pytorch.ScalarTypeOptional;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorOptions;
+import org.bytedeco.pytorch.global.torch;
+
+/** Where the float32 states of an optimizer are held: beside the weights, or off their device. */
+@FunctionalInterface
+public interface StateHome {
+
+    /** Zeros, flat; whoever asks for them closes them. */
+    Tensor zeros(long elements);
+
+    /** On {@code device}: in host memory, for a device that is a CPU. */
+    static StateHome on(Device device) {
+        return elements -> {
+            try (TensorScope scope = TensorScope.open()) {
+                return TensorScope.own(
+                        torch.zeros(new long[] {elements}, float32().device(new DeviceOptional(device))));
+            }
+        };
+    }
+
+    /**
+     * In files under {@code folder} that are mapped into memory: the system writes them out where memory is short. They have no name
+     * once they are mapped, so that nothing is left of them when the process ends, however it does.
+     */
+    static StateHome mappedIn(Path folder) {
+        return elements -> elements == 0 ? on(new Device("cpu")).zeros(0) : mapped(folder, elements);
+    }
+
+    private static Tensor mapped(Path folder, long elements) {
+        try (TensorScope scope = TensorScope.open()) {
+            Path file = Files.createTempFile(folder, "states", ".bin");
+            try {
+                return TensorScope.own(torch.from_file(
+                        file.toString(), new BoolOptional(true), new LongOptional(elements), float32()));
+            } finally {
+                Files.delete(file);
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException("no file for optimizer states in " + folder + ": " + e.getMessage(), e);
+        }
+    }
+
+    private static TensorOptions float32() {
+        return new TensorOptions().dtype(new ScalarTypeOptional(torch.ScalarType.Float));
+    }
+}
