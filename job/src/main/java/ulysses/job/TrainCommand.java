@@ -70,7 +70,7 @@ final class TrainCommand {
                 Tokenizer tokenizer = Tokenizer.open(config.model().modelNameOrPath(), hadoop);
                 preflight.vocabulary(tokenizer.largestId(), spec.vocabularySize());
             }
-            memory(preflight, session, RunShape.of(config, tuned));
+            memory(preflight, session, tuned, config);
             preflight.check();
             String runId = UUID.randomUUID().toString();
             try (RunLease output = lease(config.output().outputDir(), runId, hadoop);
@@ -91,10 +91,13 @@ final class TrainCommand {
     }
 
     /** Where ranks compute on this machine's processor, what they have is known before one starts. */
-    private static void memory(Preflight preflight, JobSession session, RunShape shape) {
-        if (shape.device() == ParallelConfig.Device.CPU
-                && session.context().master().startsWith("local")) {
-            RunPlan plan = PlanCommand.onThisMachine(shape);
+    private static void memory(Preflight preflight, JobSession session, TunedModel tuned, TrainingConfig config) {
+        boolean hasShape =
+                config.parallel().sequenceParallelSize() <= tuned.spec().heads(); // else it is refused anyway
+        boolean here = config.parallel().device() == ParallelConfig.Device.CPU
+                && session.context().master().startsWith("local");
+        if (hasShape && here) {
+            RunPlan plan = PlanCommand.onThisMachine(RunShape.of(config, tuned));
             preflight.memory(plan.memory().peak(), plan.hardware().usableBytes());
         }
     }

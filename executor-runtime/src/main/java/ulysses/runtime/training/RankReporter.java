@@ -55,6 +55,11 @@ final class RankReporter {
         LOG.info("activation_memory auto: up to {} MiB beside attention's outputs are kept from now on", bytes >> 20);
     }
 
+    /** Writes {@code line} into the log of this rank. */
+    void note(String line) {
+        LOG.info("{}", line);
+    }
+
     /** Says something the user should read. */
     void warning(String message) {
         event(new RankEvent.Warning(rank, message));

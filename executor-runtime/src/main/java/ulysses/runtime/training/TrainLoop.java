@@ -31,6 +31,7 @@ final class TrainLoop {
     private TrainState state;
     private final StrategyTally strategies;
     private int notFinite;
+    private double waited;
 
     /**
      * What the loop drives.
@@ -63,6 +64,7 @@ final class TrainLoop {
     TrainState run() throws IOException {
         long total = parts.batches().totalSteps();
         long first = state.step();
+        double secondsBefore = state.seconds();
         while (state.step() < total) {
             parts.checkpoints().check();
             parts.reporter().phase("step", state.step() + 1);
@@ -79,8 +81,16 @@ final class TrainLoop {
                 evaluate();
             }
             if (savesNow(batches)) {
+                long begin = System.nanoTime();
                 save();
+                waited += (System.nanoTime() - begin) / 1e9;
             }
+        }
+        double steps = state.seconds() - secondsBefore;
+        if (steps > 0) {
+            parts.reporter()
+                    .note("steps took %.1f s, and %.2f %% of that (%.2f s) was waited for checkpoints"
+                            .formatted(steps, 100 * waited / steps, waited));
         }
         parts.checkpoints().finish();
         if (parts.reporter().rank() == 0) {
