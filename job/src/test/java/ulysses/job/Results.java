@@ -36,6 +36,20 @@ record Results(Path folder) {
         return steps;
     }
 
+    /** The loss of each evaluation in {@code trainer_state.json}; the one at the end, where it is in {@code eval_results.json} alone, last. */
+    double[] evaluations() {
+        List<Double> losses = new ArrayList<>();
+        for (JsonNode entry : json("trainer_state.json").path("log_history")) {
+            if (entry.has("eval_loss")) {
+                losses.add(entry.path("eval_loss").doubleValue());
+            }
+        }
+        if (Files.exists(folder.resolve("eval_results.json"))) {
+            losses.add(json("eval_results.json").path("eval_loss").doubleValue());
+        }
+        return losses.stream().mapToDouble(Double::doubleValue).toArray();
+    }
+
     /** The last entry of {@code trainer_state.json}, which sums up the run. */
     JsonNode summary() {
         JsonNode history = json("trainer_state.json").path("log_history");

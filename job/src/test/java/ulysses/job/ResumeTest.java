@@ -136,37 +136,28 @@ class ResumeTest {
         assertThat(run.out()).contains("the step is skipped on all ranks");
     }
 
+    /** The newest checkpoint is damaged, and another number of ranks goes on from the one before it. */
     @Test
-    void anotherNumberOfRanksGoesOnWhereTheseStopped() throws IOException {
-        Path output = folder.resolve("out");
-        copyUndisturbedUpTo(12, output);
-
-        JobRun.of(arguments(shared, output, "num_ranks=1", "sequence_parallel_size=1"))
-                .succeeded();
-
-        Results ours = new Results(output);
-        Results theirs = new Results(undisturbed);
-        double[] losses = ours.series("loss");
-        assertThat(losses).hasSize(STEPS).containsExactly(theirs.series("loss"), within(1e-5));
-        double weights =
-                ours.weights().deviation(theirs.weights(), Weights.ofCheckpoint(output.resolve("checkpoint-12")));
-        Measured.note("12 of 24 steps on another number of ranks: weights %.1e of their way".formatted(weights));
-        assertThat(weights).isPositive().isLessThan(1e-3);
-    }
-
-    @Test
-    void takesTheCheckpointBeforeADamagedOne() throws IOException {
+    void anotherNumberOfRanksGoesOnFromTheCheckpointBeforeADamagedOne() throws IOException {
         Path output = folder.resolve("out");
         copyUndisturbedUpTo(12, output);
         flipOneByte(output.resolve("checkpoint-12"), "optimizer-rank00001");
 
-        JobRun run = JobRun.of(arguments(shared, output)).succeeded();
+        JobRun run = JobRun.of(arguments(shared, output, "num_ranks=1", "sequence_parallel_size=1"))
+                .succeeded();
 
         assertThat(run.out())
                 .containsPattern("checkpoint-12 is passed over: checkpoint file .*optimizer-rank00001.* is damaged: its"
                         + " checksum does not match; use the checkpoint before it");
         assertThat(new Results(output).lines("trainer_log.jsonl")).hasSize(STEPS + 1);
-        expectSameAsUndisturbed(output);
+        Results ours = new Results(output);
+        Results theirs = new Results(undisturbed);
+        double[] losses = ours.series("loss");
+        assertThat(losses).hasSize(STEPS).containsExactly(theirs.series("loss"), within(1e-5));
+        double weights =
+                ours.weights().deviation(theirs.weights(), Weights.ofCheckpoint(output.resolve("checkpoint-8")));
+        Measured.note("16 of 24 steps on another number of ranks: weights %.1e of their way".formatted(weights));
+        assertThat(weights).isPositive().isLessThan(1e-3);
     }
 
     @Test

@@ -12,6 +12,7 @@ import java.util.Optional;
  * @param path file or folder; a Hadoop path
  * @param formatting how rows are laid out
  * @param ranking whether rows hold a better and a worse answer
+ * @param slice {@code split}: the rows of the file that are the dataset
  * @param sampleCount {@code num_samples}: rows drawn, with repetition where there are fewer; 0 means all as they are
  * @param columns what is in which column; a column that is not named is absent
  * @param tags how roles are written; a tag that is not named is absent
@@ -21,6 +22,7 @@ public record DatasetEntry(
         String path,
         Formatting formatting,
         boolean ranking,
+        RowSlice slice,
         long sampleCount,
         Map<Column, String> columns,
         Map<Tag, String> tags)

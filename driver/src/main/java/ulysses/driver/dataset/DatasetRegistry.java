@@ -133,6 +133,7 @@ public final class DatasetRegistry implements Serializable {
                 path(name, entry),
                 formatting(name, entry),
                 entry.path("ranking").asBoolean(),
+                slice(name, entry),
                 entry.path("num_samples").asLong(0),
                 columns(entry),
                 tags(entry));
@@ -147,17 +148,19 @@ public final class DatasetRegistry implements Serializable {
                                 .formatted(name, hub, entry.path(hub).asText()));
             }
         }
-        String split = entry.path("split").asText("train");
-        if (!split.equals("train")) {
-            throw new DataException(
-                    "dataset %s asks for split %s, but a file has only train; remove split, or use max_samples"
-                            .formatted(name, split));
-        }
         if (entry.path("columns").hasNonNull(Column.KTO_TAG.key())) {
             throw new DataException(
                     "dataset %s is for stage kto (columns.kto_tag), which is not trained here; remove kto_tag to use it for sft"
                             .formatted(name));
         }
+    }
+
+    private static RowSlice slice(String name, JsonNode entry) {
+        String split = entry.path("split").asText("train");
+        return RowSlice.of(split)
+                .orElseThrow(() -> new DataException(
+                        "dataset %s asks for split %s, but a file has only train; use train, or a part of it such as train[:100] or train[10%%:20%%]"
+                                .formatted(name, split)));
     }
 
     private String path(String name, JsonNode entry) {

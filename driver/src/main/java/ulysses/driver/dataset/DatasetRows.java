@@ -50,10 +50,7 @@ public final class DatasetRows {
                 DatasetEntry entry = registry.entry(name);
                 NumberedRows rows = NumberedRows.read(spark, SourceFile.of(entry, spark.hadoopConfiguration()));
                 requireColumns(entry, rows);
-                datasets.add(new Drawn(
-                        entry,
-                        rows,
-                        DrawnRows.of(rows.count(), entry.sampleCount(), data.maxSamples(), seeds.samples())));
+                datasets.add(new Drawn(entry, rows, drawn(entry, rows.count(), data.maxSamples(), seeds.samples())));
             }
             long[] lengths = datasets.stream()
                     .mapToLong(dataset -> dataset.drawn().count())
@@ -69,6 +66,16 @@ public final class DatasetRows {
         } catch (RuntimeException failure) {
             throw dataException(failure).map(RuntimeException.class::cast).orElse(failure);
         }
+    }
+
+    private static DrawnRows drawn(DatasetEntry entry, long rows, int limit, NumpyRandomState random) {
+        long first = entry.slice().first(rows);
+        long end = entry.slice().end(rows);
+        if (first >= end) {
+            throw new DataException("dataset %s: split %s holds none of the %d rows of %s; widen it"
+                    .formatted(entry.name(), entry.slice(), rows, entry.path()));
+        }
+        return new DrawnRows.Part(first, end, DrawnRows.of(end - first, entry.sampleCount(), limit, random));
     }
 
     /**

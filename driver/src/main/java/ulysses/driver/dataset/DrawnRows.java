@@ -27,6 +27,19 @@ interface DrawnRows extends Serializable {
         return samples > 0 ? Sampled.of(rows, samples, count, random) : new First(count);
     }
 
+    /** What {@code drawn} takes of the rows from {@code first} to before {@code end}, counted from there. */
+    record Part(long first, long end, DrawnRows drawn) implements DrawnRows {
+        @Override
+        public long count() {
+            return drawn.count();
+        }
+
+        @Override
+        public long[] positions(long fileRow) {
+            return fileRow < first || fileRow >= end ? new long[0] : drawn.positions(fileRow - first);
+        }
+    }
+
     /** The first rows of the file. */
     record First(long count) implements DrawnRows {
         @Override

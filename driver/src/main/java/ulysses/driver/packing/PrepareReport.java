@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
@@ -123,14 +124,14 @@ public record PrepareReport(
 
         /** One line for the log. */
         public String summary() {
-            return "%d rows read, %d dropped, %d truncated: %d rows of up to %d tokens (%s), %d tokens, %d trained, fill %.2f %%"
+            return "%d rows read, %d dropped, %d truncated: %d rows of up to %d tokens (packing %s), %d tokens, %d trained, fill %.2f %%"
                     .formatted(
                             rowsRead,
                             rowsDropped(),
                             truncated.count(),
                             packedRows,
                             cutoffLength,
-                            packing,
+                            packing.toLowerCase(Locale.ROOT),
                             tokens,
                             trainedTokens,
                             100 * fill);

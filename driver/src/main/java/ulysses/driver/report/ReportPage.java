@@ -94,7 +94,7 @@ final class ReportPage {
     private Map<String, String> tiles() {
         Map<String, String> tiles = new LinkedHashMap<>();
         Optional<RankEvent.Step> last = run.events(RankEvent.Step.class).reduce((before, after) -> after);
-        last.ifPresent(step -> tiles.put("steps", "%,d / %,d".formatted(step.step(), step.totalSteps())));
+        last.ifPresent(step -> tiles.put("steps", "%,d / %,d".formatted(steps(step), step.totalSteps())));
         lastOf("loss").ifPresent(loss -> tiles.put("last loss", loss));
         result("train_loss").ifPresent(loss -> tiles.put("mean loss", loss));
         result("eval_loss").or(() -> lastOf("eval_loss")).ifPresent(loss -> tiles.put("evaluation loss", loss));
@@ -117,6 +117,11 @@ final class ReportPage {
                                                 told.mesh().worldSize(),
                                                 told.mesh().sequenceParallelSize())));
         return tiles;
+    }
+
+    /** Not every step leaves an event, but the end does. */
+    private long steps(RankEvent.Step last) {
+        return run.events(RankEvent.Done.class).mapToLong(RankEvent.Done::steps).reduce(last.step(), Math::max);
     }
 
     private Optional<String> lastOf(String name) {

@@ -444,6 +444,34 @@ class DatasetRowsTest {
                 .isEqualTo("dataset mine, DIR/rows.jsonl line 2: column text is not text but 17; write it in quotes");
     }
 
+    /** num_samples and max_samples count in the part. */
+    @Test
+    void aSplitMayBeAPartOfTheFile() throws IOException {
+        write(
+                "rows.jsonl",
+                IntStream.range(0, 10)
+                        .mapToObj("{\"text\": \"row %d\"}"::formatted)
+                        .collect(Collectors.joining("\n")));
+        String columns = "\"columns\": {\"prompt\": \"text\"}";
+        String entry = "{\"file_name\": \"rows.jsonl\", \"split\": \"%s\", \"num_samples\": %d, " + columns + "}";
+        String part = "{\"file_name\": \"rows.jsonl\", \"split\": \"train[4:70%]\", " + columns + "}";
+
+        assertThat(rows(part).stream().map(SourceRow::fileRow)).containsExactly(4L, 5L, 6L);
+        assertThat(rows(Map.of("mine", part), data(List.of("mine"), 2, "concat")).stream()
+                        .map(SourceRow::fileRow))
+                .containsExactly(4L, 5L);
+        assertThat(rows(entry.formatted("train[-3:]", 5)).stream().map(SourceRow::fileRow))
+                .hasSize(5)
+                .contains(7L, 8L, 9L)
+                .allMatch(row -> row >= 7);
+        assertThat(refusal(entry.formatted("train[10:]", 0)))
+                .isEqualTo("dataset mine: split train[10:] holds none of the 10 rows of DIR/rows.jsonl; widen it");
+        assertThat(refusal(entry.formatted("test", 0)))
+                .isEqualTo(
+                        "dataset mine asks for split test, but a file has only train; use train, or a part of it such as"
+                                + " train[:100] or train[10%:20%]");
+    }
+
     @Test
     void refusesFilesThatAreNotThereOrUnknown() throws IOException {
         write("rows.xlsx", "");
