@@ -73,7 +73,8 @@ public record LocalRanks(String mainClass, RankMesh mesh, int threads, Path dire
                         threads,
                         gpu,
                         null,
-                        Map.of()),
+                        Map.of(),
+                        null),
                 new SparkConf(),
                 LocalRanks.class.getClassLoader());
         return RankProcess.start(command, label, events, log);

@@ -17,6 +17,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Stream;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.SparkConf;
 import org.jspecify.annotations.Nullable;
@@ -29,6 +30,9 @@ import org.jspecify.annotations.Nullable;
  * @param directory where it runs and keeps scratch files; only this user can read it
  */
 record RankCommand(List<String> line, Map<String, String> environment, Path directory) {
+    /** Folder of jars with native libraries, as {@code spark-submit --archives ulysses-natives.zip#ulysses-natives} unpacks it. */
+    static final String NATIVES = "ulysses-natives";
+
     private static final String CACHE_PROPERTY = "org.bytedeco.javacpp.cachedir";
 
     RankCommand {
@@ -46,6 +50,7 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
      * @param device the one GPU the child may see; null on CPU
      * @param networkInterface the one that carries the advertised address, if known
      * @param hadoop file system settings of the driver
+     * @param natives folder with jars of native libraries, if the job's own jar has none
      */
     record Wishes(
             String mainClass,
@@ -54,13 +59,15 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
             int threads,
             @Nullable String device,
             @Nullable String networkInterface,
-            Map<String, String> hadoop) {}
+            Map<String, String> hadoop,
+            @Nullable Path natives) {}
 
     /** Writes the child's argument and configuration files into its directory. */
     static RankCommand prepare(Wishes wishes, SparkConf conf, ClassLoader loader) throws IOException {
         Path directory = wishes.directory();
         writeHadoopSite(wishes.hadoop(), directory.resolve("core-site.xml"));
-        List<String> arguments = new ArrayList<>(List.of("-cp", directory + File.pathSeparator + classPath(loader)));
+        List<String> arguments =
+                new ArrayList<>(List.of("-cp", directory + File.pathSeparator + classPath(loader, wishes.natives())));
         arguments.addAll(jvmOptions(conf, loader, directory));
         // An argument file: class paths of real clusters outgrow what the kernel allows for one argument.
         Path file = directory.resolve("rank.args");
@@ -72,9 +79,9 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
 
     /**
      * Class path of this JVM, then the jars that Spark's class loader got later ({@code spark-submit app.jar}, {@code --jars}), then
-     * wherever our own classes come from.
+     * wherever our own classes come from, then the jars of the archive with native libraries, if the job was submitted with it.
      */
-    static String classPath(ClassLoader loader) {
+    static String classPath(ClassLoader loader, @Nullable Path natives) throws IOException {
         Set<String> entries = new LinkedHashSet<>(); // absolute: the child runs in a directory of its own
         for (String entry : System.getProperty("java.class.path").split(File.pathSeparator, -1)) {
             entries.add(
@@ -86,8 +93,23 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
             }
         }
         addFile(RankCommand.class.getProtectionDomain().getCodeSource().getLocation(), entries);
+        if (natives != null) {
+            entries.addAll(jars(natives));
+        }
         entries.remove("");
         return String.join(File.pathSeparator, entries);
+    }
+
+    private static List<String> jars(Path folder) throws IOException {
+        if (!Files.isDirectory(folder)) {
+            return List.of();
+        }
+        try (Stream<Path> files = Files.list(folder)) {
+            return files.map(Path::toString)
+                    .filter(file -> file.endsWith(".jar"))
+                    .sorted()
+                    .toList();
+        }
     }
 
     /**

@@ -15,6 +15,7 @@ import org.apache.spark.BarrierTaskContext;
 import org.apache.spark.BarrierTaskInfo;
 import org.apache.spark.SparkConf;
 import org.apache.spark.SparkEnv;
+import org.apache.spark.SparkFiles;
 import org.apache.spark.resource.ResourceInformation;
 import org.apache.spark.util.Utils;
 import org.jspecify.annotations.Nullable;
@@ -134,7 +135,8 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
                             threads,
                             device(),
                             preset != null ? preset : host.networkInterface().orElse(null),
-                            hadoop),
+                            hadoop,
+                            Path.of(SparkFiles.getRootDirectory(), RankCommand.NATIVES).toAbsolutePath()),
                     conf,
                     loader);
         }

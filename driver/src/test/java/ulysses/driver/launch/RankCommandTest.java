@@ -27,12 +27,26 @@ class RankCommandTest {
         try (URLClassLoader added = new URLClassLoader(new URL[] {app.toUri().toURL()}, null);
                 URLClassLoader child = new URLClassLoader(new URL[0], added)) {
 
-            List<String> entries = List.of(RankCommand.classPath(child).split(File.pathSeparator));
+            List<String> entries = List.of(RankCommand.classPath(child, null).split(File.pathSeparator));
 
             assertThat(System.getProperty("java.class.path")).startsWith(entries.get(0));
             assertThat(entries).contains(app.toString()).doesNotHaveDuplicates().doesNotContain("");
             assertThat(entries.indexOf(app.toString())).isPositive();
         }
+    }
+
+    @Test
+    void addsTheJarsOfTheArchiveWithNativeLibraries() throws Exception {
+        Path natives = Files.createDirectory(directory.resolve("natives"));
+        Path jar = Files.createFile(natives.resolve("libtorch.jar"));
+        Files.createFile(natives.resolve("notes.txt"));
+        ClassLoader loader = getClass().getClassLoader();
+
+        String with = RankCommand.classPath(loader, natives);
+
+        assertThat(with).isEqualTo(RankCommand.classPath(loader, null) + File.pathSeparator + jar);
+        assertThat(RankCommand.classPath(loader, directory.resolve("absent")))
+                .isEqualTo(RankCommand.classPath(loader, null));
     }
 
     @ParameterizedTest(name = "CUDA_VISIBLE_DEVICES={0}, address {1}")
@@ -76,7 +90,8 @@ class RankCommandTest {
         Configuration drivers = new Configuration();
         drivers.set("fs.s3a.endpoint", "http://store:9000", "spark.hadoop");
         Map<String, String> settings = BarrierLaunch.siteSettings(drivers);
-        RankCommand.Wishes wishes = new RankCommand.Wishes("some.Main", "run/1", directory, 1, null, null, settings);
+        RankCommand.Wishes wishes =
+                new RankCommand.Wishes("some.Main", "run/1", directory, 1, null, null, settings, null);
 
         RankCommand.prepare(wishes, new SparkConf(false), getClass().getClassLoader());
 
@@ -90,6 +105,6 @@ class RankCommandTest {
     }
 
     private RankCommand.Wishes wishes(String device, String networkInterface) {
-        return new RankCommand.Wishes("some.Main", "run/1", directory, 3, device, networkInterface, Map.of());
+        return new RankCommand.Wishes("some.Main", "run/1", directory, 3, device, networkInterface, Map.of(), null);
     }
 }
