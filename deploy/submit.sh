@@ -93,7 +93,10 @@ line=(--class ulysses.job.Main --master "$master" --deploy-mode "$mode" --name "
   --conf spark.scheduler.minRegisteredResourcesRatio=1.0
   --conf spark.scheduler.maxRegisteredResourcesWaitingTime=300s
   --conf spark.scheduler.barrier.maxConcurrentTasksCheck.interval=1s
-  --conf spark.task.reaper.enabled=true --conf spark.task.reaper.killTimeout=30s)
+  --conf spark.task.reaper.enabled=true --conf spark.task.reaper.killTimeout=30s
+  --conf spark.metrics.namespace=ulysses # metrics for Prometheus: /metrics/prometheus/ on the port of Spark's UI
+  --conf "spark.metrics.conf.*.sink.prometheusServlet.class=org.apache.spark.metrics.sink.PrometheusServlet"
+  --conf "spark.metrics.conf.*.sink.prometheusServlet.path=/metrics/prometheus")
 
 overhead() { # of an executor: its ranks' processes
   local unit=${rank_memory: -1}

@@ -47,6 +47,7 @@ public record CommandLine(
                             --export_dir DIR says where
               inspect       show prepared rows (of FILE, or in a folder) with trained tokens marked, or what a folder
                             checkpoint-N holds; --rows N, --tokenizer DIR, --full
+              status        say how far the run of FILE, or the one that writes to a folder, is; --json for scripts
               bench         time training steps on random tokens
               help          show this text
 
@@ -65,6 +66,7 @@ public record CommandLine(
         CHECK_CONFIG,
         EXPORT,
         INSPECT,
+        STATUS,
         BENCH,
         HELP;
 

@@ -53,6 +53,7 @@ public final class Main {
                 case TRAIN -> TrainCommand.run(commandLine, conf, hadoop(conf), environment, out);
                 case EXPORT -> ExportCommand.run(commandLine, settings(conf), hadoop(conf), environment, out);
                 case INSPECT -> InspectCommand.run(commandLine, settings(conf), hadoop(conf), environment, out);
+                case STATUS -> StatusCommand.run(commandLine, settings(conf), hadoop(conf), out);
                 case BENCH -> BenchCommand.run(commandLine, hadoop(conf), out);
                 case PLAN -> PlanCommand.run(commandLine, settings(conf), hadoop(conf), environment, out);
             };

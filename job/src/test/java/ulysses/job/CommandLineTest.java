@@ -91,7 +91,7 @@ class CommandLineTest {
     }
 
     static Stream<Arguments> bad() {
-        String commands = "train, prepare, plan, check-config, export, inspect, bench, help";
+        String commands = "train, prepare, plan, check-config, export, inspect, status, bench, help";
         return Stream.of(
                 bad("trian f.yaml", "command trian does not exist; use one of " + commands),
                 bad("train", "train needs a configuration file; write --config_file FILE"),

@@ -60,6 +60,9 @@ final class StandaloneClusterIT {
         assertThat(trained.out()).contains("done: 2 steps").contains("found prepared rows");
         assertThat(Files.readAllLines(output.resolve("trainer_log.jsonl"))).hasSizeGreaterThanOrEqualTo(2);
         assertThat(output.resolve("model.safetensors")).isNotEmptyFile();
+        assertThat(JobRun.of("status", output.toString()).out())
+                .containsPattern("state +done\n")
+                .containsPattern("step +2\n");
         for (int worker = 0; worker < 2; worker++) {
             assertThat(folder.resolve("work-" + worker)).isNotEmptyDirectory(); // each ran an executor
         }

@@ -136,7 +136,8 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
                             device(),
                             preset != null ? preset : host.networkInterface().orElse(null),
                             hadoop,
-                            Path.of(SparkFiles.getRootDirectory(), RankCommand.NATIVES).toAbsolutePath()),
+                            Path.of(SparkFiles.getRootDirectory(), RankCommand.NATIVES)
+                                    .toAbsolutePath()),
                     conf,
                     loader);
         }

@@ -11,7 +11,7 @@ import ulysses.runtime.config.ConfigException;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.mesh.RankEvent;
 
-/** The services that {@code report_to} names. */
+/** The services that {@code report_to} names, and the metrics of Spark's driver. */
 public final class RunFollowers implements RunFollower {
     private final List<RunFollower> followers;
     private final List<String> places;
@@ -46,6 +46,7 @@ public final class RunFollowers implements RunFollower {
         arguments.given().forEach(key -> settings.put(key.key(), RunArguments.masked(key.value())));
         List<RunFollower> followers = new ArrayList<>();
         List<String> places = new ArrayList<>();
+        SparkMetrics.register().ifPresent(followers::add);
         for (TrainingConfig.Tracker tracker : output.reporting().trackers()) {
             if (tracker == TrainingConfig.Tracker.TENSORBOARD) {
                 TensorBoardLog log =

@@ -15,6 +15,7 @@ import ulysses.runtime.checkpoint.Checkpoint;
 import ulysses.runtime.checkpoint.TrainState;
 import ulysses.runtime.collective.ProcessGroups;
 import ulysses.runtime.config.ActivationMemory;
+import ulysses.runtime.config.ConfigException;
 import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.PreferenceConfig;
 import ulysses.runtime.config.TrainingConfig;
@@ -181,8 +182,10 @@ final class RankRun {
             return new Device("cpu");
         }
         if (!torch.cuda_is_available()) {
-            throw new IllegalStateException(
-                    "device: cuda, but libtorch finds no CUDA device here; build with -Pgpu and check LD_LIBRARY_PATH and the driver, or set device: cpu");
+            throw new ConfigException(
+                    "device",
+                    List.of(
+                            "cuda, but libtorch finds no CUDA device here; use the build with -Pgpu and check LD_LIBRARY_PATH and the driver, or set device: cpu"));
         }
         return new Device("cuda:" + assignment.deviceIndex());
     }

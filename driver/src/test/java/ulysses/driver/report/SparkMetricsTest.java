@@ -1,0 +1,83 @@
+package ulysses.driver.report;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.apache.spark.SparkConf;
+import org.apache.spark.api.java.JavaSparkContext;
+import org.junit.jupiter.api.Test;
+import ulysses.runtime.mesh.RankEvent;
+
+/** As Prometheus reads them: from the page that Spark's own sink serves, with the settings that submit.sh gives. */
+class SparkMetricsTest {
+
+    @Test
+    void prometheusReadsTheRunFromTheDriversPage() throws Exception {
+        SparkConf conf = new SparkConf(false)
+                .setMaster("local[1]")
+                .setAppName("metrics")
+                .set("spark.ui.port", "0")
+                .set("spark.metrics.namespace", "ulysses")
+                .set(
+                        "spark.metrics.conf.*.sink.prometheusServlet.class",
+                        "org.apache.spark.metrics.sink.PrometheusServlet")
+                .set("spark.metrics.conf.*.sink.prometheusServlet.path", "/metrics/prometheus");
+        try (JavaSparkContext spark = new JavaSparkContext(conf)) {
+            SparkMetrics metrics = SparkMetrics.register().orElseThrow();
+            metrics.accept(new RankEvent.Phase(0, "load", 0));
+            metrics.accept(ReportedRun.step(3, 2.5));
+            metrics.accept(new RankEvent.Measured(0, 3, 0.3, 0.1, 0.05, 1 << 20));
+            metrics.accept(new RankEvent.Warning(1, "little memory left"));
+
+            String page = page(spark);
+
+            assertThat(page)
+                    .contains("metrics_ulysses_driver_ulysses_step_Value{type=\"gauges\"} 3.0")
+                    .contains("metrics_ulysses_driver_ulysses_loss_Value{type=\"gauges\"} 2.5")
+                    .contains("metrics_ulysses_driver_ulysses_tokens_per_second_Value{type=\"gauges\"} 2000.0")
+                    .contains("metrics_ulysses_driver_ulysses_reduce_seconds_Value{type=\"gauges\"} 0.1")
+                    .contains("metrics_ulysses_driver_ulysses_attempts_Value{type=\"gauges\"} 1.0")
+                    .contains("metrics_ulysses_driver_ulysses_warnings_Value{type=\"gauges\"} 1.0");
+
+            metrics.end(RunRecord.Ending.DONE);
+
+            assertThat(page(spark)).doesNotContain("ulysses_step_Value");
+        }
+        assertThat(SparkMetrics.register()).isEmpty();
+    }
+
+    @Test
+    void theDashboardShowsMetricsThatAreThere() throws Exception {
+        SparkConf conf =
+                new SparkConf(false).setMaster("local[1]").setAppName("names").set("spark.ui.enabled", "false");
+        List<String> shown = new ArrayList<>();
+        new ObjectMapper()
+                .readTree(Path.of("..", "deploy", "grafana", "ulysses.json").toFile())
+                .findValuesAsText("expr")
+                .forEach(expression -> shown.add(expression
+                        .replace("metrics_ulysses_driver_ulysses_", "")
+                        .replaceAll("_Value$", "")));
+        try (JavaSparkContext spark = new JavaSparkContext(conf)) {
+            SparkMetrics metrics = SparkMetrics.register().orElseThrow();
+
+            assertThat(shown).hasSizeGreaterThan(10);
+            assertThat(metrics.metricRegistry().getNames()).containsAll(shown);
+
+            metrics.end(RunRecord.Ending.DONE);
+        }
+    }
+
+    private static String page(JavaSparkContext spark) throws Exception {
+        URI uri = URI.create(spark.sc().uiWebUrl().get() + "/metrics/prometheus/");
+        return HttpClient.newHttpClient()
+                .send(HttpRequest.newBuilder(uri).build(), HttpResponse.BodyHandlers.ofString())
+                .body();
+    }
+}

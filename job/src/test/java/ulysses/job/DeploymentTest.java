@@ -1,0 +1,241 @@
+package ulysses.job;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.MappingIterator;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
+import java.io.File;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.StreamSupport;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** What lies in deploy/: the line that submit.sh builds, manifests against the fields of the operator, the DAG's arguments. */
+final class DeploymentTest {
+
+    private static final Path DEPLOY = Path.of("..", "deploy");
+
+    /** What a barrier stage of rank processes needs, wherever it runs. */
+    private static final Map<String, String> NEEDED = Map.of(
+            "spark.dynamicAllocation.enabled", "false",
+            "spark.speculation", "false",
+            "spark.scheduler.minRegisteredResourcesRatio", "1.0",
+            "spark.scheduler.barrier.maxConcurrentTasksCheck.interval", "1s",
+            "spark.task.reaper.enabled", "true",
+            "spark.task.reaper.killTimeout", "30s");
+
+    /** Arguments of Airflow's SparkSubmitOperator that we use. */
+    private static final Set<String> OPERATOR = Set.of(
+            "conn_id",
+            "name",
+            "java_class",
+            "application",
+            "archives",
+            "files",
+            "driver_memory",
+            "executor_memory",
+            "executor_cores",
+            "num_executors",
+            "conf");
+
+    @TempDir
+    private Path folder;
+
+    @ParameterizedTest(name = "{0}")
+    @CsvSource({
+        "spark-application.yaml, SparkApplication",
+        "scheduled-spark-application.yaml, ScheduledSparkApplication"
+    })
+    void manifestsHaveTheFieldsOfTheOperator(String file, String kind) throws IOException {
+        JsonNode spec = manifest(file, kind).path("spec");
+
+        assertThat(OperatorFields.read().problems(kind, spec)).isEmpty();
+
+        JsonNode application = kind.equals("SparkApplication") ? spec : spec.path("template");
+        assertThat(OperatorFields.read().problems("SparkApplication", application))
+                .isEmpty();
+        assertThat(application.path("mainClass").asText()).isEqualTo(Main.class.getName());
+        NEEDED.forEach((key, value) -> assertThat(
+                        application.path("sparkConf").path(key).asText())
+                .as(key)
+                .isEqualTo(value));
+        assertThat(parsed(application.path("arguments")).command()).isEqualTo(CommandLine.Command.TRAIN);
+        assertThat(Integer.parseInt(
+                        parsed(application.path("arguments")).overrides().getOrDefault("num_ranks", "")))
+                .isEqualTo(application.path("executor").path("instances").asInt());
+    }
+
+    @Test
+    void aFieldThatTheOperatorDoesNotKnowIsSeen() throws IOException {
+        JsonNode spec =
+                new YAMLMapper().readTree("{type: Java, executor: {instance: 2, cores: '4'}, restartPolicy: {}}");
+
+        assertThat(OperatorFields.read().problems("SparkApplication", spec))
+                .contains(
+                        "SparkApplication.executor.instance: no such field",
+                        "SparkApplication.executor.cores: is no integer",
+                        "SparkApplication: sparkVersion is missing");
+    }
+
+    @Test
+    void theDagsArgumentsAreThoseOfTheOperatorAndOfTheJob() throws IOException {
+        JsonNode submit = new ObjectMapper()
+                .readTree(DEPLOY.resolve("airflow/spark_submit.json").toFile());
+
+        JsonNode operator = submit.path("operator");
+        List<String> names = new ArrayList<>();
+        operator.fieldNames().forEachRemaining(names::add);
+        assertThat(OPERATOR).containsAll(names);
+        assertThat(operator.path("java_class").asText()).isEqualTo(Main.class.getName());
+        NEEDED.forEach((key, value) ->
+                assertThat(operator.path("conf").path(key).asText()).as(key).isEqualTo(value));
+        assertThat(parsed(submit.path("run")).overrides())
+                .containsEntry("num_ranks", operator.path("num_executors").asText());
+        assertThat(Files.readString(DEPLOY.resolve("airflow/ulysses_dag.py")))
+                .contains("[\"prepare\", *SUBMIT[\"run\"]]", "[\"train\", *SUBMIT[\"run\"]]");
+    }
+
+    @Test
+    void submitsToStandaloneWithAllCoresOfAllRanks() throws Exception {
+        List<String> line =
+                dryRun("--master", "spark://h:7077", "--ranks", "4", "--ranks-per-executor", "2", "--cores", "3");
+
+        assertThat(settings(line))
+                .containsAllEntriesOf(NEEDED)
+                .containsEntry("spark.executor.instances", "2")
+                .containsEntry("spark.executor.cores", "6")
+                .containsEntry("spark.task.cpus", "3")
+                .containsEntry("spark.cores.max", "12")
+                .containsEntry("spark.executor.resource.gpu.amount", "2")
+                .doesNotContainKeys("spark.task.resource.gpu.amount", "spark.executor.memoryOverhead");
+        assertThat(line).contains("--archives").endsWith("train", "run.yaml", "--num_ranks", "4", "--device", "cuda");
+        assertThat(CommandLine.parse(line.subList(line.indexOf("train"), line.size()), Map.of())
+                        .file())
+                .isEqualTo("run.yaml");
+    }
+
+    @Test
+    void submitsToYarnWithTheMemoryOfRanksBesideTheHeap() throws Exception {
+        List<String> line =
+                dryRun("--master", "yarn", "--ranks", "2", "--ranks-per-executor", "2", "--rank-memory", "48g");
+
+        assertThat(settings(line))
+                .containsAllEntriesOf(NEEDED)
+                .containsEntry("spark.executor.memoryOverhead", "96g")
+                .containsEntry("spark.yarn.maxAppAttempts", "1")
+                .containsEntry("spark.executor.resource.gpu.discoveryScript", "./discover-gpus.sh");
+    }
+
+    @Test
+    void submitsToKubernetesFromWhatTheImageHolds() throws Exception {
+        List<String> line = dryRun("--master", "k8s://https://h:6443", "--device", "cpu");
+
+        assertThat(line)
+                .contains("local:///opt/ulysses/ulysses-on-spark.jar")
+                .contains("local:///opt/ulysses/ulysses-natives.zip#ulysses-natives");
+        assertThat(settings(line)).doesNotContainKey("spark.executor.resource.gpu.amount");
+    }
+
+    @ParameterizedTest(name = "{0}")
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "run.yaml | --master is missing; name the cluster",
+                "--master yarn | no configuration: name a YAML file",
+                "--master yarn --ranks 3 --ranks-per-executor 2 run.yaml | --ranks 3: is not a multiple of --ranks-per-executor 2",
+                "--master yarn --ranks 0 run.yaml | --ranks 0: must be a whole number of at least 1",
+                "--master yarn --device gpu run.yaml | --device gpu: use cpu or cuda",
+                "--master yarn --rank-memory 64 run.yaml | --rank-memory 64: give megabytes or gigabytes",
+                "--master mesos://h run.yaml | --master mesos://h: use spark://..., yarn or k8s://...",
+                "--master yarn prepare | prepare: name a YAML file"
+            })
+    void saysWhatIsWrongBeforeAnythingIsSubmitted(String arguments, String message) throws Exception {
+        JobRun run = submit(List.of(arguments.split(" ", -1)));
+
+        assertThat(run.code()).isEqualTo(2);
+        assertThat(run.err()).startsWith("error: " + message);
+    }
+
+    @Test
+    void statusSaysWhenNoRunWroteThere() {
+        JobRun run = JobRun.of("status", folder.toString());
+
+        assertThat(run.code()).isEqualTo(2);
+        assertThat(run.err()).contains("holds no run_events.jsonl, so no run of ours wrote there");
+        assertThat(JobRun.of("status").err()).contains("status needs a run to look at");
+    }
+
+    private static JsonNode manifest(String file, String kind) throws IOException {
+        YAMLMapper yaml = new YAMLMapper();
+        try (MappingIterator<JsonNode> documents = yaml.readerFor(JsonNode.class)
+                .readValues(DEPLOY.resolve("kubernetes").resolve(file).toFile())) {
+            return documents.readAll().stream()
+                    .filter(document -> document.path("kind").asText().equals(kind))
+                    .findFirst()
+                    .orElseThrow();
+        }
+    }
+
+    private static CommandLine parsed(JsonNode arguments) {
+        List<String> words = StreamSupport.stream(arguments.spliterator(), false)
+                .map(JsonNode::asText)
+                .toList();
+        return CommandLine.parse(words, Map.of());
+    }
+
+    /** The spark-submit line, word by word. */
+    private List<String> dryRun(String... options) throws IOException, InterruptedException {
+        List<String> arguments = new ArrayList<>(List.of(options));
+        arguments.addAll(List.of("--dry-run", "run.yaml"));
+        JobRun run = submit(arguments);
+        assertThat(run.code()).as(run.err()).isZero();
+        return List.of(run.out().strip().replace("\\", "").split(" ", -1));
+    }
+
+    private static Map<String, String> settings(List<String> line) {
+        Map<String, String> settings = new LinkedHashMap<>();
+        for (int i = 0; i < line.size() - 1; i++) {
+            if (line.get(i).equals("--conf")) {
+                String[] pair = line.get(i + 1).split("=", 2);
+                settings.put(pair[0], pair[1]);
+            }
+        }
+        return settings;
+    }
+
+    /** Runs submit.sh from a folder that looks like an unpacked distribution. */
+    private JobRun submit(List<String> arguments) throws IOException, InterruptedException {
+        Path scripts = Files.createDirectories(folder.resolve("deploy"));
+        for (String name : List.of("submit.sh", "discover-gpus.sh")) {
+            Files.copy(DEPLOY.resolve(name), scripts.resolve(name));
+        }
+        Files.createFile(folder.resolve("ulysses-on-spark.jar"));
+        List<String> command = new ArrayList<>(List.of("bash", "deploy/submit.sh"));
+        command.addAll(arguments);
+        File out = folder.resolve("out").toFile();
+        File err = folder.resolve("err").toFile();
+        Process process = new ProcessBuilder(command)
+                .directory(folder.toFile())
+                .redirectOutput(out)
+                .redirectError(err)
+                .start();
+        assertThat(process.waitFor(30, TimeUnit.SECONDS)).isTrue();
+        return new JobRun(
+                process.exitValue(),
+                Files.readString(out.toPath(), StandardCharsets.UTF_8),
+                Files.readString(err.toPath(), StandardCharsets.UTF_8));
+    }
+}
