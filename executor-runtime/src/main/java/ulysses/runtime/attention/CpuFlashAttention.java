@@ -67,8 +67,31 @@ final class CpuFlashAttention implements CoreAttention {
         }
     }
 
+    /**
+     * The kernel's backward deals kv heads to threads: 3 of them keep one of two threads waiting for a third of the time. Copies, a
+     * query head each, are dealt more evenly, and their gradients summed.
+     */
     @Override
     public Qkv backward(Tensor dOut, Qkv qkv, Output output, SequenceLayout layout) {
+        long queryHeads = qkv.q().size(1);
+        long kvHeads = qkv.k().size(1);
+        int threads = torch.get_num_threads();
+        long busiest = (kvHeads + threads - 1) / threads * (queryHeads / kvHeads);
+        if (busiest <= (queryHeads + threads - 1) / threads) {
+            return kernelBackward(dOut, qkv, output, layout);
+        }
+        try (TensorScope scope = TensorScope.open()) {
+            Tensor k = KvCopies.repeated(qkv.k(), qkv.q());
+            Tensor v = KvCopies.repeated(qkv.v(), qkv.q());
+            Qkv gradients = kernelBackward(dOut, new Qkv(qkv.q(), k, v), output, layout);
+            return new Qkv(
+                    scope.keep(gradients.q()),
+                    scope.keep(KvCopies.summed(gradients.k(), qkv.k())),
+                    scope.keep(KvCopies.summed(gradients.v(), qkv.v())));
+        }
+    }
+
+    private Qkv kernelBackward(Tensor dOut, Qkv qkv, Output output, SequenceLayout layout) {
         try (TensorScope scope = TensorScope.open()) {
             Qkv gradients = new Qkv(
                     torch.empty_like(qkv.q()).contiguous(),

@@ -1,6 +1,5 @@
 package ulysses.runtime.attention;
 
-import org.bytedeco.pytorch.LongOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
@@ -34,8 +33,8 @@ final class CudaEfficientAttention implements CoreAttention {
             long longest = layout.longest();
             Tensor[] result = FORWARD.call(
                     qkv.q().unsqueeze(0),
-                    repeated(qkv.k(), qkv.q()).unsqueeze(0),
-                    repeated(qkv.v(), qkv.q()).unsqueeze(0),
+                    KvCopies.repeated(qkv.k(), qkv.q()).unsqueeze(0),
+                    KvCopies.repeated(qkv.v(), qkv.q()).unsqueeze(0),
                     null,
                     ends,
                     ends,
@@ -60,8 +59,8 @@ final class CudaEfficientAttention implements CoreAttention {
             Tensor[] result = BACKWARD.call(
                     dOut.contiguous().unsqueeze(0),
                     qkv.q().unsqueeze(0),
-                    repeated(qkv.k(), qkv.q()).unsqueeze(0),
-                    repeated(qkv.v(), qkv.q()).unsqueeze(0),
+                    KvCopies.repeated(qkv.k(), qkv.q()).unsqueeze(0),
+                    KvCopies.repeated(qkv.v(), qkv.q()).unsqueeze(0),
                     null,
                     output.out().unsqueeze(0),
                     ends,
@@ -80,22 +79,8 @@ final class CudaEfficientAttention implements CoreAttention {
                     false);
             return new Qkv(
                     scope.keep(result[0].squeeze(0)),
-                    scope.keep(summed(result[1].squeeze(0), qkv.k())),
-                    scope.keep(summed(result[2].squeeze(0), qkv.v())));
+                    scope.keep(KvCopies.summed(result[1].squeeze(0), qkv.k())),
+                    scope.keep(KvCopies.summed(result[2].squeeze(0), qkv.v())));
         }
-    }
-
-    /** [S,k,H] to [S,n,H]: each kv head once for every query head that uses it. */
-    private static Tensor repeated(Tensor kv, Tensor q) {
-        long copies = q.size(1) / kv.size(1);
-        return copies == 1 ? kv : kv.repeat_interleave(copies, new LongOptional(1), new LongOptional());
-    }
-
-    /** Backward of {@link #repeated}. */
-    private static Tensor summed(Tensor dRepeated, Tensor kv) {
-        long copies = dRepeated.size(1) / kv.size(1);
-        return copies == 1
-                ? dRepeated
-                : dRepeated.reshape(kv.size(0), kv.size(1), copies, kv.size(2)).sum(2);
     }
 }

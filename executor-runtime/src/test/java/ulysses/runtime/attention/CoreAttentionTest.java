@@ -60,6 +60,19 @@ final class CoreAttentionTest {
         }
     }
 
+    /** With two threads and 1 or 3 kv heads the backward goes over copies. */
+    @ParameterizedTest(name = "{0} heads over {1}")
+    @CsvSource({"6,1", "9,3", "4,2"})
+    void moreThreadsThanOneChangeNothing(int heads, int kvHeads) {
+        torch.set_num_threads(2);
+        try {
+            equalsAMaskedSoftmax(0, heads, kvHeads);
+            equalsAMaskedSoftmax(24, heads, kvHeads);
+        } finally {
+            torch.set_num_threads(1);
+        }
+    }
+
     private static void compare(
             Qkv exact,
             Tensor dOut,
