@@ -35,12 +35,15 @@ public final class AdapterDirectory {
             Map.entry("bias", "none"),
             Map.entry("exclude_modules", ""),
             Map.entry("fan_in_fan_out", ""),
+            Map.entry("kasa_config", ""),
             Map.entry("layer_replication", ""),
             Map.entry("layers_to_transform", ""),
             Map.entry("lora_bias", ""),
+            Map.entry("monteclora_config", ""),
             Map.entry("rank_pattern", ""),
             Map.entry("target_parameters", ""),
             Map.entry("trainable_token_indices", ""),
+            Map.entry("use_bdlora", ""),
             Map.entry("use_dora", ""),
             Map.entry("use_qalora", "")));
 

@@ -269,6 +269,12 @@ class TunedModelTest {
                         + " into its model with PEFT",
                 "rank_pattern | {\"q_proj\": 2} | has rank_pattern {\"q_proj\":2}, which is not supported; use a plain"
                         + " LoRA adapter, or merge this one into its model with PEFT",
+                "use_bdlora | {\"nblocks\": 2} | has use_bdlora {\"nblocks\":2}, which is not supported; use a plain"
+                        + " LoRA adapter, or merge this one into its model with PEFT",
+                "kasa_config | {\"beta\": 1} | has kasa_config {\"beta\":1}, which is not supported; use a plain"
+                        + " LoRA adapter, or merge this one into its model with PEFT",
+                "monteclora_config | {\"n\": 4} | has monteclora_config {\"n\":4}, which is not supported; use a plain"
+                        + " LoRA adapter, or merge this one into its model with PEFT",
                 "peft_type | \"IA3\" | has peft_type IA3; only LORA is trained and merged",
                 "target_modules | \"all-linear\" | has target_modules \"all-linear\", which is no list; write the names of"
                         + " the modules, such as [\"q_proj\", \"v_proj\"]",
