@@ -59,12 +59,16 @@ final class ChaosRun {
         Files.createDirectories(folder);
         System.out.printf("seed %d, %d faults%n", seed, faults);
         String[] more = {
-            "max_steps=" + (60 + 40 * faults), "save_steps=10", "hang_timeout=8", "max_attempts=5", "save_total_limit=3"
+            "max_steps=" + (40 + 25 * faults),
+            "save_steps=10",
+            "hang_timeout=30",
+            "max_attempts=5",
+            "save_total_limit=3"
         };
         Path peace = folder.resolve("peace");
         try (JobProcess undisturbed =
                 JobProcess.start(folder, List.of(), List.of(ResumeTest.arguments(folder, peace, more)))) {
-            undisturbed.await().succeeded();
+            succeeded(undisturbed);
         }
         Path war = folder.resolve("war");
         ChaosRun chaos = new ChaosRun(folder, war, new Random(seed), ResumeTest.arguments(folder, war, more));
@@ -77,6 +81,13 @@ final class ChaosRun {
         if (different >= 0) {
             System.exit(1);
         }
+    }
+
+    private static void succeeded(JobProcess job) throws InterruptedException {
+        if (!job.process().waitFor(30, TimeUnit.MINUTES)) {
+            throw new AssertionError("still running after 30 minutes");
+        }
+        job.await().succeeded();
     }
 
     private JobProcess submit() throws IOException {
@@ -112,7 +123,7 @@ final class ChaosRun {
                         (System.nanoTime() - begin) / 1e9));
                 System.out.println(recoveries.get(recoveries.size() - 1));
             }
-            job.await().succeeded();
+            succeeded(job);
         } finally {
             job.close();
         }
