@@ -40,7 +40,7 @@ final class NativeLeakTest {
     private Path directory;
 
     @ParameterizedTest(name = "checkpointing {0}")
-    @ValueSource(strings = {"on", "off"})
+    @ValueSource(strings = {"on", "off", "on, with slices"})
     void manyStepsHoldNativeMemoryLevel(String checkpointing) throws Exception {
         run(checkpointing, "-Xmx4g", "-XX:+UnlockExperimentalVMOptions", "-XX:+UseEpsilonGC");
     }
@@ -76,10 +76,10 @@ final class NativeLeakTest {
         private TwoRanks() {}
 
         public static void main(String[] arguments) {
-            boolean checkpointing = arguments[0].equals("on");
-            How how = checkpointing ? How.PLAIN : How.PLAIN.withoutCheckpointing();
+            How how = arguments[0].equals("off") ? How.PLAIN.withoutCheckpointing() : How.PLAIN;
+            How cut = how.withStage(arguments[0].endsWith("slices") ? 3 : 0);
             RankThreads.forEachRank(MESH, groups -> {
-                try (TrainingRank rank = TrainingRank.of(SmallModels.llama(), how, groups)) {
+                try (TrainingRank rank = TrainingRank.of(SmallModels.llama(), cut, groups)) {
                     StepBatches batches =
                             TrainingRank.batches(ROWS, MESH, groups.world().rank(), 1);
                     assertThat(batches.microBatches().get(0).length()).isGreaterThan(600);
