@@ -6,6 +6,7 @@ import java.nio.ByteBuffer;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Objects;
 import java.util.OptionalLong;
 import org.apache.hadoop.fs.CommonPathCapabilities;
 import org.apache.hadoop.fs.FSDataInputStream;
@@ -15,6 +16,7 @@ import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.fs.StreamCapabilities;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A folder on a Hadoop file system. HDFS: files are synced before they are closed. S3: an object appears whole or not at all, so a
@@ -23,6 +25,9 @@ import org.apache.hadoop.fs.StreamCapabilities;
 record HadoopFolder(FileSystem fileSystem, Path root) implements Folder {
     /** S3A, Hadoop 3.4.2: the PUT carries {@code If-None-Match: *}. */
     private static final String CONDITIONAL_CREATE = "fs.option.create.conditional.overwrite";
+
+    private static final int SETTLING_READS =
+            5; // a holder of a lease writes every few seconds, a read takes milliseconds
 
     private static final int BLOCK = 1 << 22; // bytes of one positioned read: chosen, not tuned
 
@@ -180,10 +185,23 @@ record HadoopFolder(FileSystem fileSystem, Path root) implements Folder {
             return true;
         } catch (IOException e) {
             if (fileSystem.exists(file)) {
-                return Arrays.equals(read(name), bytes);
+                return Arrays.equals(settled(name), bytes);
             }
             throw e;
         }
+    }
+
+    /** What {@code name} holds, though whoever has it may be replacing it: S3 refuses to go on reading what was replaced meanwhile. */
+    private byte[] settled(String name) {
+        @Nullable StorageException last = null;
+        for (int tries = 0; tries < SETTLING_READS; tries++) {
+            try {
+                return read(name);
+            } catch (StorageException e) {
+                last = e;
+            }
+        }
+        throw Objects.requireNonNull(last);
     }
 
     private FSDataOutputStream createNew(Path file) throws IOException {

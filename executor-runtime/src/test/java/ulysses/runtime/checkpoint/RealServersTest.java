@@ -85,6 +85,7 @@ final class RealServersTest {
 
         WrittenFile written = root.write("big", out -> {
             out.write(ByteBuffer.wrap(half));
+            HdfsServer.shared().awaitBlock(root.path("big"));
             HdfsServer.shared().restartNameNode();
             out.write(ByteBuffer.wrap(half));
         });

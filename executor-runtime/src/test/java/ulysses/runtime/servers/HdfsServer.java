@@ -2,8 +2,10 @@ package ulysses.runtime.servers;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.file.Path;
+import java.util.concurrent.TimeUnit;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.Path;
+import org.apache.hadoop.hdfs.DFSClient;
 import org.apache.hadoop.hdfs.HdfsConfiguration;
 import org.apache.hadoop.hdfs.MiniDFSCluster;
 import org.jspecify.annotations.Nullable;
@@ -15,7 +17,7 @@ public final class HdfsServer {
     private final MiniDFSCluster cluster;
 
     private HdfsServer() throws IOException {
-        Path base = QuickDisk.folder("hdfs");
+        java.nio.file.Path base = QuickDisk.folder("hdfs");
         Configuration conf = new HdfsConfiguration();
         conf.setInt("dfs.replication", 1);
         conf.set("dfs.client.block.write.replace-datanode-on-failure.policy", "NEVER");
@@ -45,6 +47,19 @@ public final class HdfsServer {
     /** The folder {@code name}. */
     public String folder(String name) {
         return cluster.getURI().resolve("/" + name).toString();
+    }
+
+    /** Waits until the name node has given the file at {@code path}, which is being written, its first block. */
+    public void awaitBlock(String path) throws IOException {
+        DFSClient client = cluster.getFileSystem().getClient();
+        String inside = new Path(path).toUri().getPath();
+        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(30);
+        while (client.getLocatedBlocks(inside, 0).getLastLocatedBlock() == null) {
+            if (System.nanoTime() > deadline) {
+                throw new AssertionError("no block of " + path + " in 30 s");
+            }
+            Thread.onSpinWait();
+        }
     }
 
     /** Ends the name node and starts another on the same files; returns when it answers. */
