@@ -111,10 +111,10 @@ class BarrierLaunchTest {
 
     @Test
     void countsOnlyAttemptsThatAddedNoCheckpoint() throws Exception {
-        RunOutcome outcome = run("steps=4,save=1,act=kill,rank=1,after=2,attempts=2", 1, 30);
+        RunOutcome outcome = run("steps=5,save=1,act=kill,rank=1,after=2,attempts=3", 2, 30);
 
-        assertThat(outcome.attempts()).isEqualTo(3);
-        assertThat(steps()).containsExactly(1L, 2L, 3L, 4L);
+        assertThat(outcome.attempts()).isEqualTo(4);
+        assertThat(steps()).containsExactly(1L, 2L, 3L, 4L, 5L);
     }
 
     @Test
