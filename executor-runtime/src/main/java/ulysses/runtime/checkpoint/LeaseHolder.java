@@ -73,7 +73,7 @@ public record LeaseHolder(
             return Files.readString(Path.of("/proc/sys/kernel/random/boot_id")).strip()
                     + " "
                     + Files.readSymbolicLink(Path.of("/proc/self/ns/pid"));
-        } catch (IOException | UnsupportedOperationException e) {
+        } catch (IOException | UnsupportedOperationException e) { // not Linux: then a dead holder is waited for
             return "";
         }
     }

@@ -1,6 +1,12 @@
 package ulysses.runtime.collective;
 
+import org.bytedeco.javacpp.DoublePointer;
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorOptions;
+import org.bytedeco.pytorch.global.torch;
+import ulysses.runtime.memory.TensorScope;
 
 /**
  * Operations over one group of ranks. Every rank of the group calls the same operations in the same order, from one thread at a
@@ -35,6 +41,20 @@ public interface Collectives {
 
     /** Replaces {@code tensor} by its sum over all ranks. */
     Pending allReduceSum(Tensor tensor);
+
+    /**
+     * Sums {@code values}, at least one, over all ranks: in float64, on {@code device}, where the group's tensors lie. Blocks until
+     * it is done.
+     */
+    default double[] sum(double[] values, Device device) {
+        try (TensorScope scope = TensorScope.open()) {
+            TensorOptions float64 = new TensorOptions().dtype(new ScalarTypeOptional(torch.ScalarType.Double));
+            Tensor sums = torch.tensor(values, float64).to(device, torch.ScalarType.Double);
+            double[] total = new double[values.length];
+            new DoublePointer(allReduceSum(sums).await().cpu().data_ptr()).get(total);
+            return total;
+        }
+    }
 
     /** Replaces {@code tensor} by its element-wise maximum over all ranks. */
     Pending allReduceMax(Tensor tensor);

@@ -5,11 +5,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.function.BiConsumer;
 import java.util.function.Predicate;
-import org.bytedeco.javacpp.DoublePointer;
-import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.TensorOptions;
-import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
 import ulysses.runtime.collective.Collectives;
 import ulysses.runtime.collective.Collectives.Pending;
@@ -158,13 +154,7 @@ public final class ParameterSharing implements AutoCloseable {
 
     /** Sums {@code values} over all ranks, in float64. */
     public double[] sum(double... values) {
-        try (TensorScope scope = TensorScope.open()) {
-            TensorOptions options = new TensorOptions().dtype(new ScalarTypeOptional(torch.ScalarType.Double));
-            Tensor sums = torch.tensor(values, options).to(parameters.device(), torch.ScalarType.Double);
-            double[] total = new double[values.length];
-            new DoublePointer(world.allReduceSum(sums).await().cpu().data_ptr()).get(total);
-            return total;
-        }
+        return world.sum(values, parameters.device());
     }
 
     @Override

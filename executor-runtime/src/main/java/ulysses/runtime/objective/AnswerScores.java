@@ -1,12 +1,8 @@
 package ulysses.runtime.objective;
 
-import org.bytedeco.javacpp.DoublePointer;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.pytorch.Device;
-import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.TensorOptions;
-import org.bytedeco.pytorch.global.torch;
 import ulysses.runtime.collective.Collectives;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.segment.Parameter;
@@ -74,13 +70,7 @@ final class AnswerScores {
         if (group.size() == 1 || sums.length == 0) { // the same on all ranks of the group
             return sums;
         }
-        try (TensorScope scope = TensorScope.open()) {
-            TensorOptions doubles = new TensorOptions().dtype(new ScalarTypeOptional(torch.ScalarType.Double));
-            Tensor local = torch.tensor(sums, doubles).to(device, torch.ScalarType.Double);
-            double[] all = new double[sums.length];
-            new DoublePointer(group.allReduceSum(local).await().cpu().data_ptr()).get(all);
-            return all;
-        }
+        return group.sum(sums, device);
     }
 
     private static float[] host(Tensor values) {

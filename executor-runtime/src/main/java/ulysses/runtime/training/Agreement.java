@@ -4,7 +4,6 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import org.bytedeco.javacpp.DoublePointer;
 import org.bytedeco.javacpp.LongPointer;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.ScalarTypeOptional;
@@ -33,12 +32,7 @@ final class Agreement {
 
     /** The sums of {@code values} over all ranks, in float64; at least one value. */
     double[] sum(double[] values) {
-        try (TensorScope scope = TensorScope.open()) {
-            Tensor own = torch.tensor(values, options(torch.ScalarType.Double)).to(device, torch.ScalarType.Double);
-            double[] sums = new double[values.length];
-            new DoublePointer(world.allReduceSum(own).await().cpu().data_ptr()).get(sums);
-            return sums;
-        }
+        return world.sum(values, device);
     }
 
     /** The texts of all ranks, in order of ranks. */
