@@ -5,6 +5,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.function.BiConsumer;
 import java.util.function.Predicate;
+import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
 import ulysses.runtime.collective.Collectives;
@@ -154,7 +155,9 @@ public final class ParameterSharing implements AutoCloseable {
 
     /** Sums {@code values} over all ranks, in float64. */
     public double[] sum(double... values) {
-        return world.sum(values, parameters.device());
+        try (Device device = parameters.device()) {
+            return world.sum(values, device);
+        }
     }
 
     @Override
