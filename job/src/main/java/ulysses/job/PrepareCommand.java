@@ -58,9 +58,7 @@ final class PrepareCommand {
             if (!data.reused()) {
                 out.println("  in %.1f s: %,.0f tokens/s".formatted(seconds, report.tokens() / seconds));
             }
-            if (report.eval() != null) {
-                out.println("  evaluation: " + report.eval().summary());
-            }
+            report.eval().forEach((name, set) -> out.println("  %s: %s".formatted(name, set.summary())));
         });
         return data;
     }

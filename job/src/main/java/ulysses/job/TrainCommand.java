@@ -115,13 +115,7 @@ final class TrainCommand {
         TrainingConfig config = run.loaded().config();
         cleared.notes().forEach(note -> out.println("note: " + note));
         PreparedData data = PrepareCommand.prepare(run.session(), config, hadoop, out);
-        RankJob job = new RankJob(
-                run.id(),
-                RANK_MAIN,
-                cleared.mesh(),
-                config,
-                data.trainPath(),
-                data.evalPath().orElse(null));
+        RankJob job = new RankJob(run.id(), RANK_MAIN, cleared.mesh(), config, data.trainPath(), data.evalSets());
         RunArguments arguments = RunArguments.of(
                 Instant.now().truncatedTo(ChronoUnit.SECONDS).toString(), cleared.mesh(), data, run.loaded());
         try (RunReporting reporting = RunReporting.begin(arguments, config, environment, hadoop)) {

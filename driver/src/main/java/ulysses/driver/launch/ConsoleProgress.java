@@ -48,7 +48,8 @@ public final class ConsoleProgress implements Consumer<RankEvent> {
         if (event instanceof RankEvent.Step step) {
             show(step);
         } else if (event instanceof RankEvent.Evaluated evaluated) {
-            line("evaluation after step %d: loss %s".formatted(evaluated.step(), loss(evaluated.loss())));
+            line("evaluation after step %d: %s_loss %s"
+                    .formatted(evaluated.step(), evaluated.set(), loss(evaluated.loss())));
         } else if (event instanceof RankEvent.Saved saved) {
             line("checkpoint of step %d: %s".formatted(saved.step(), saved.path()));
         } else if (event instanceof RankEvent.Warning warning) {

@@ -107,7 +107,7 @@ public record LocalRanks(String mainClass, RankMesh mesh, int threads, Path dire
                 0,
                 threads,
                 trainRows,
-                null,
+                List.of(),
                 directory.toString(),
                 config);
     }

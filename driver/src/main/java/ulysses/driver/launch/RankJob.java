@@ -1,7 +1,8 @@
 package ulysses.driver.launch;
 
-import org.jspecify.annotations.Nullable;
+import java.util.List;
 import ulysses.runtime.config.TrainingConfig;
+import ulysses.runtime.mesh.EvaluationSet;
 import ulysses.runtime.mesh.RankMesh;
 
 /**
@@ -12,7 +13,7 @@ import ulysses.runtime.mesh.RankMesh;
  * @param mesh all ranks
  * @param config the run
  * @param trainRows folder of prepared training rows
- * @param evalRows folder of prepared evaluation rows, if any
+ * @param evalRows prepared rows to evaluate on, in order
  */
 public record RankJob(
         String runId,
@@ -20,8 +21,9 @@ public record RankJob(
         RankMesh mesh,
         TrainingConfig config,
         String trainRows,
-        @Nullable String evalRows) {
+        List<EvaluationSet> evalRows) {
     public RankJob {
+        evalRows = List.copyOf(evalRows);
         if (!runId.matches("[A-Za-z0-9._-]{1,80}")) {
             throw new IllegalArgumentException(
                     "run id '%s' must be 1 to 80 letters, digits, dashes, dots or underscores".formatted(runId));

@@ -2,6 +2,7 @@ package ulysses.driver.packing;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -29,6 +30,7 @@ import ulysses.runtime.data.DataException;
 import ulysses.runtime.data.PackedDataset.Content;
 import ulysses.runtime.data.PackedDatasetWriter;
 import ulysses.runtime.data.PackedManifest;
+import ulysses.runtime.mesh.EvaluationSet;
 
 /**
  * The Spark job that makes packed rows of data sets: rows are read and encoded where they lie, sent to the shard that their number
@@ -119,8 +121,6 @@ public final class PrepareDataset {
             }
         }
         folder.open();
-        PackedDatasetWriter.of(folder.train(), hadoop).clear();
-        PackedDatasetWriter.of(folder.eval(), hadoop).clear();
         try {
             return folder.complete(make(registry, fingerprint));
         } catch (Exception e) { // Scala code throws SparkException without declaring it
@@ -131,23 +131,37 @@ public final class PrepareDataset {
     private PrepareReport make(DatasetRegistry registry, String fingerprint) throws IOException {
         DatasetRows.Seeds seeds = DatasetRows.Seeds.of(config.step().seed());
         RowSet all = rows(registry, config.data().dataset(), folder.train(), seeds);
-        PrepareReport.@Nullable Part eval = null;
+        Map<String, PrepareReport.Part> eval = new LinkedHashMap<>();
         PrepareReport.Part train;
         if (config.evaluation().validationSize() > 0) {
             double size = config.evaluation().validationSize();
             long validation = ValidationSplit.validationRows(all.count(), size);
             Broadcast<ValidationSplit> split = spark.broadcast(
                     ValidationSplit.of(all.count(), size, config.step().seed()));
-            eval = pack(all.part(validation, Membership.validation(split), folder.eval()), fingerprint);
+            EvaluationSet held = folder.eval(EvaluationSet.ALL);
+            eval.put(held.name(), pack(all.part(validation, Membership.validation(split), held.folder()), fingerprint));
             train = pack(all.part(all.count() - validation, Membership.training(split), folder.train()), fingerprint);
             split.destroy();
         } else {
-            if (!config.data().evalDataset().isEmpty()) {
-                eval = pack(rows(registry, config.data().evalDataset(), folder.eval(), seeds), fingerprint);
+            for (Map.Entry<String, List<String>> set : evaluationSets().entrySet()) {
+                EvaluationSet target = folder.eval(set.getKey());
+                eval.put(target.name(), pack(rows(registry, set.getValue(), target.folder(), seeds), fingerprint));
             }
             train = pack(all, fingerprint);
         }
         return new PrepareReport(PrepareReport.VERSION, fingerprint, tokenizer.fingerprint(), train, eval);
+    }
+
+    /** Datasets of each evaluation set, by its name. */
+    private Map<String, List<String>> evaluationSets() {
+        List<String> datasets = config.data().evalDataset();
+        Map<String, List<String>> sets = new LinkedHashMap<>();
+        if (config.data().evalOnEachDataset()) {
+            datasets.forEach(dataset -> sets.put(EvaluationSet.nameOf(dataset), List.of(dataset)));
+        } else if (!datasets.isEmpty()) {
+            sets.put(EvaluationSet.ALL, datasets);
+        }
+        return sets;
     }
 
     private RowSet rows(DatasetRegistry registry, List<String> names, String target, DatasetRows.Seeds seeds)
@@ -204,6 +218,7 @@ public final class PrepareDataset {
     }
 
     private PrepareReport.Part pack(RowSet set, String fingerprint) throws IOException {
+        PackedDatasetWriter.of(set.folder(), hadoop).clear();
         ExampleEncoder encoder = encoder();
         TrainingConfig.Data data = config.data();
         ShardPlan plan = ShardPlan.of(

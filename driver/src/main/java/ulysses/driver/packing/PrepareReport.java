@@ -9,12 +9,12 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.Comparator;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
-import org.jspecify.annotations.Nullable;
 
 /**
  * What preparing made of the rows: the content of {@code prepare_report.json}, written last of all. The same for the same data,
@@ -24,24 +24,22 @@ import org.jspecify.annotations.Nullable;
  * @param dataFingerprint of everything that decides about the rows
  * @param tokenizerFingerprint of the tokenizer
  * @param train the training rows
- * @param eval the evaluation rows; null when there are none
+ * @param eval rows to evaluate on, by names of sets, in order
  */
 public record PrepareReport(
-        int version,
-        String dataFingerprint,
-        String tokenizerFingerprint,
-        Part train,
-        @Nullable Part eval) {
+        int version, String dataFingerprint, String tokenizerFingerprint, Part train, Map<String, Part> eval) {
+    public PrepareReport {
+        eval = Collections.unmodifiableMap(new LinkedHashMap<>(eval));
+    }
 
     /** Name of the report in the folder of prepared data. */
     public static final String FILE_NAME = "prepare_report.json";
 
-    static final int VERSION = 1;
+    static final int VERSION = 2;
     /** Rows that are listed by name for each reason. */
     static final int LISTED_ROWS = 100;
 
-    private static final ObjectMapper JSON = new ObjectMapper()
-            .enable(SerializationFeature.INDENT_OUTPUT, SerializationFeature.ORDER_MAP_ENTRIES_BY_KEYS);
+    private static final ObjectMapper JSON = new ObjectMapper().enable(SerializationFeature.INDENT_OUTPUT);
 
     /**
      * A row of a data set.
@@ -138,9 +136,9 @@ public record PrepareReport(
         }
     }
 
-    /** Tokens in packed rows of both sets. */
+    /** Tokens in packed rows of all sets. */
     public long tokens() {
-        return train.tokens() + (eval == null ? 0 : eval.tokens());
+        return train.tokens() + eval.values().stream().mapToLong(Part::tokens).sum();
     }
 
     byte[] toBytes() {

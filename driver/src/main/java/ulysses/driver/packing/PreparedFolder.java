@@ -7,8 +7,11 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Stream;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
@@ -20,9 +23,10 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import ulysses.runtime.data.DataException;
 import ulysses.runtime.data.PackedManifest;
+import ulysses.runtime.mesh.EvaluationSet;
 
 /**
- * A folder of prepared data: {@code train}, perhaps {@code eval}, dataset_dict.json, which makes it a DatasetDict of Hugging Face,
+ * A folder of prepared data: {@code train}, perhaps {@code eval} or {@code eval_DATASET} for each, dataset_dict.json, which makes it a DatasetDict of Hugging Face,
  * and the report, which comes last and makes it complete.
  */
 final class PreparedFolder {
@@ -47,8 +51,8 @@ final class PreparedFolder {
         return new Path(folder, "train").toString();
     }
 
-    String eval() {
-        return new Path(folder, "eval").toString();
+    EvaluationSet eval(String name) {
+        return new EvaluationSet(name, new Path(folder, name).toString());
     }
 
     /** What is there, if it was made from the same data and is whole. */
@@ -62,17 +66,21 @@ final class PreparedFolder {
             LOG.info("data, tokenizer or settings changed since {} was prepared: preparing again", folder);
             return Optional.empty();
         }
-        boolean hasEval = report.get().eval() != null;
+        List<EvaluationSet> sets = sets(report.get());
         Optional<String> problem = problem(train(), dataFingerprint, spark);
-        if (problem.isEmpty() && hasEval) {
-            problem = problem(eval(), dataFingerprint, spark);
+        for (int i = 0; i < sets.size() && problem.isEmpty(); i++) {
+            problem = problem(sets.get(i).folder(), dataFingerprint, spark);
         }
         if (problem.isPresent()) {
             LOG.warn("prepared data in {} is damaged: {}; preparing again", folder, problem.get());
             return Optional.empty();
         }
         LOG.info("reusing prepared data in {}: {}", folder, report.get().train().summary());
-        return Optional.of(new PreparedData(train(), Optional.of(eval()).filter(e -> hasEval), report, true));
+        return Optional.of(new PreparedData(train(), sets, report, true));
+    }
+
+    private List<EvaluationSet> sets(PrepareReport report) {
+        return report.eval().keySet().stream().map(this::eval).toList();
     }
 
     /** What is wrong with a set; every file is read by a task of Spark. */
@@ -106,7 +114,7 @@ final class PreparedFolder {
     Optional<PreparedData> tokenized() throws IOException {
         Optional<byte[]> splits = text(SPLITS);
         if (text(PackedManifest.FILE_NAME).isPresent() || text(STATE).isPresent()) {
-            return Optional.of(loaded(folder.toString(), Optional.empty()));
+            return Optional.of(loaded(folder.toString(), List.of()));
         }
         if (splits.isPresent()) {
             List<String> names = names(splits.get());
@@ -115,16 +123,22 @@ final class PreparedFolder {
                         "tokenized_path %s holds the data sets %s but no train; name one of its subfolders"
                                 .formatted(folder, names));
             }
-            Optional<String> eval = List.of("validation", "eval").stream()
-                    .filter(names::contains)
-                    .findFirst();
-            return Optional.of(loaded(train(), eval.map(name -> new Path(folder, name).toString())));
+            return Optional.of(
+                    loaded(train(), names.stream().flatMap(this::evaluated).toList()));
         }
         refuseOtherContent();
         return Optional.empty();
     }
 
-    private PreparedData loaded(String train, Optional<String> eval) throws IOException {
+    /** LLaMA-Factory calls its sets validation, or validation_DATASET. */
+    private Stream<EvaluationSet> evaluated(String split) {
+        return Stream.of("validation", EvaluationSet.ALL)
+                .filter(prefix -> split.equals(prefix) || split.startsWith(prefix + "_"))
+                .map(prefix -> new EvaluationSet(
+                        EvaluationSet.ALL + split.substring(prefix.length()), new Path(folder, split).toString()));
+    }
+
+    private PreparedData loaded(String train, List<EvaluationSet> eval) throws IOException {
         LOG.info(
                 "using the tokenized data in {}; settings of datasets, template and packing have no effect on it",
                 folder);
@@ -143,7 +157,7 @@ final class PreparedFolder {
             return;
         }
         for (FileStatus file : fileSystem.listStatus(folder)) {
-            if (!List.of("train", "eval").contains(file.getPath().getName())) {
+            if (!file.getPath().getName().matches("train|eval(_.+)?")) {
                 throw new DataException(
                         "tokenized_path %s holds no tokenized data but %s; name a new folder, or one that"
                                         .formatted(folder, file.getPath().getName())
@@ -160,11 +174,11 @@ final class PreparedFolder {
 
     /** Makes the folder complete. */
     PreparedData complete(PrepareReport report) throws IOException {
-        boolean hasEval = report.eval() != null;
-        String splits = hasEval ? "{\"splits\": [\"train\", \"eval\"]}" : "{\"splits\": [\"train\"]}";
-        write(SPLITS, splits.getBytes(StandardCharsets.UTF_8));
+        List<String> splits = new ArrayList<>(List.of("train"));
+        splits.addAll(report.eval().keySet());
+        write(SPLITS, JSON.writeValueAsBytes(Map.of("splits", splits)));
         write(PrepareReport.FILE_NAME, report.toBytes());
-        return new PreparedData(train(), Optional.of(eval()).filter(e -> hasEval), Optional.of(report), false);
+        return new PreparedData(train(), sets(report), Optional.of(report), false);
     }
 
     private void write(String name, byte[] bytes) throws IOException {

@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Collectors;
 import ulysses.runtime.config.StepConfig;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.config.TuningConfig;
@@ -181,9 +182,12 @@ final class ModelCard {
         return run.prepared()
                 .map(report -> {
                     String text = "Training: " + report.train().summary() + ".\n";
-                    return report.eval() == null
-                            ? text
-                            : text + "\nEvaluation: " + report.eval().summary() + ".\n";
+                    return text
+                            + report.eval().entrySet().stream()
+                                    .map(set -> "%nEvaluation (%s): %s.%n"
+                                            .formatted(
+                                                    set.getKey(), set.getValue().summary()))
+                                    .collect(Collectors.joining());
                 })
                 .orElse(UNKNOWN + "\n");
     }

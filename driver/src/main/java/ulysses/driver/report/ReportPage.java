@@ -215,8 +215,8 @@ final class ReportPage {
             return Optional.of("%s failed at step %d (%s): %s"
                     .formatted(who, failed.step(), escape(failed.kind()), escape(failed.message())));
         } else if (event instanceof RankEvent.Evaluated evaluated) {
-            return Optional.of(
-                    "evaluation after step %d: loss %s".formatted(evaluated.step(), number(evaluated.loss())));
+            return Optional.of("evaluation after step %d: %s_loss %s"
+                    .formatted(evaluated.step(), escape(evaluated.set()), number(evaluated.loss())));
         } else if (event instanceof RankEvent.Saved saved) {
             return Optional.of("checkpoint of step %d: %s".formatted(saved.step(), escape(saved.path())));
         } else if (event instanceof RankEvent.Done done && done.rank() == 0) {
@@ -228,9 +228,9 @@ final class ReportPage {
     private String data() {
         return run.prepared()
                 .map(report -> {
-                    String training = part("Training", report.train());
-                    String all = report.eval() == null ? training : training + part("Evaluation", report.eval());
-                    return "<div class=\"parts\">%s</div>%n".formatted(all);
+                    StringBuilder parts = new StringBuilder(part("Training", report.train()));
+                    report.eval().forEach((name, set) -> parts.append(part("Evaluation: " + escape(name), set)));
+                    return "<div class=\"parts\">%s</div>%n".formatted(parts);
                 })
                 .orElse("<p>No report of prepared data: another program made the rows, or they were deleted.</p>\n");
     }

@@ -12,10 +12,10 @@ import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Optional;
 import java.util.regex.Pattern;
-import org.jspecify.annotations.Nullable;
 import ulysses.driver.packing.PreparedData;
 import ulysses.runtime.config.ConfigFile;
 import ulysses.runtime.config.TrainingConfig;
+import ulysses.runtime.mesh.EvaluationSet;
 import ulysses.runtime.mesh.RankMesh;
 import ulysses.runtime.weights.Folder;
 
@@ -26,7 +26,7 @@ import ulysses.runtime.weights.Folder;
  * @param started when, ISO 8601
  * @param mesh the ranks
  * @param trainRows folder of the training rows
- * @param evalRows folder of the evaluation rows; null when there are none
+ * @param evalRows rows that are evaluated on, in order
  * @param given the keys that the user gave and what became of each
  * @param notes what the user was told about them
  * @param config the whole configuration, in our names
@@ -35,7 +35,7 @@ public record RunArguments(
         String started,
         RankMesh mesh,
         String trainRows,
-        @Nullable String evalRows,
+        List<EvaluationSet> evalRows,
         List<ConfigFile.KeyReport> given,
         List<String> notes,
         JsonNode config) {
@@ -51,6 +51,7 @@ public record RunArguments(
     private static final Pattern CREDENTIALS = Pattern.compile("(\\w://)[^/@\\s]+@");
 
     public RunArguments {
+        evalRows = List.copyOf(evalRows);
         given = List.copyOf(given);
         notes = List.copyOf(notes);
     }
@@ -62,7 +63,7 @@ public record RunArguments(
                     started,
                     mesh,
                     data.trainPath(),
-                    data.evalPath().orElse(null),
+                    data.evalSets(),
                     loaded.keys(),
                     loaded.notes(),
                     JSON.readTree(loaded.config().toJson()));

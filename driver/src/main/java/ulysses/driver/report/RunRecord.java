@@ -113,9 +113,10 @@ public final class RunRecord {
         List<Entry> live = new ArrayList<>();
         for (TimedEvent timed : events) {
             if (timed.event() instanceof RankEvent.Logged logged) {
-                boolean evaluation = isEvaluation(logged.values());
+                String kind = kind(logged.values());
                 live.removeIf(entry -> entry.step() > logged.step()
-                        || (entry.step() == logged.step() && isEvaluation(entry.values()) == evaluation));
+                        || (entry.step() == logged.step()
+                                && kind(entry.values()).equals(kind)));
                 live.add(new Entry(logged.step(), logged.values()));
             }
         }
@@ -124,8 +125,12 @@ public final class RunRecord {
         return ahead ? live : entries(state);
     }
 
-    private static boolean isEvaluation(Map<String, Double> values) {
-        return values.keySet().stream().anyMatch(name -> name.startsWith("eval_"));
+    /** What was logged: a step, or an evaluation set, by the name of its loss. */
+    private static String kind(Map<String, Double> values) {
+        return values.keySet().stream()
+                .filter(name -> name.matches("loss|eval_(.+_)?loss"))
+                .findFirst()
+                .orElse("");
     }
 
     private static List<Entry> entries(JsonNode state) {

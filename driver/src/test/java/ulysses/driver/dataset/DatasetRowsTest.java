@@ -94,6 +94,7 @@ class DatasetRowsTest {
         return new TrainingConfig.Data(
                 names,
                 List.of(),
+                false,
                 "data",
                 "qwen",
                 null,

@@ -170,7 +170,7 @@ class BarrierLaunchTest {
                 new RankMesh(2, 2),
                 Runs.config(output, Runs.twoRanks(maxAttempts, hangSeconds)),
                 script,
-                null);
+                List.of());
         return new RunAttempts(cluster.spark(), job, List.of(events::add)).run();
     }
 

@@ -37,7 +37,7 @@ class EmbeddedClusterTest {
                     new RankMesh(2, 1),
                     Runs.config(Path.of(arguments[1]), Runs.twoRanks(1, 60)),
                     "steps=1000000",
-                    null);
+                    List.of());
             try (JavaSparkContext spark = new JavaSparkContext(conf)) {
                 new RunAttempts(spark, job, List.of(ConsoleProgress.lines(System.out, 1))).run();
             }

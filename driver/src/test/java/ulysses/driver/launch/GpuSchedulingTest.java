@@ -35,7 +35,8 @@ class GpuSchedulingTest {
         try (LocalCluster cluster = LocalCluster.start(new EmbeddedCluster(1, 2, 1024), gpus)) {
             Preflight.Cleared cleared =
                     Preflight.of(cluster.spark(), config).check().slots();
-            RankJob job = new RankJob("gpus", StandInRank.class.getName(), cleared.mesh(), config, "steps=1", null);
+            RankJob job =
+                    new RankJob("gpus", StandInRank.class.getName(), cleared.mesh(), config, "steps=1", List.of());
             new RunAttempts(cluster.spark(), job, List.of(event -> addWarning(event, seen))).run();
             long rows = cluster.spark().parallelize(List.of(1, 2, 3), 3).count();
 

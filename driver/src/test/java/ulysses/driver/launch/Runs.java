@@ -28,6 +28,7 @@ public final class Runs {
                 new TrainingConfig.Data(
                         List.of("sample"),
                         List.of(),
+                        false,
                         "data",
                         "default",
                         null,

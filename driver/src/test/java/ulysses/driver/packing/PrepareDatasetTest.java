@@ -11,7 +11,6 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.apache.hadoop.conf.Configuration;
@@ -26,6 +25,7 @@ import ulysses.runtime.data.DataException;
 import ulysses.runtime.data.PackedDataset;
 import ulysses.runtime.data.PackedManifest;
 import ulysses.runtime.data.PackedRow;
+import ulysses.runtime.mesh.EvaluationSet;
 
 @SuppressWarnings("NullAway.Init") // the session is opened before all tests
 class PrepareDatasetTest {
@@ -156,7 +156,7 @@ class PrepareDatasetTest {
 
         PrepareReport report = prepared.report().orElseThrow();
         assertThat(report.train().rowsKept()).isEqualTo(45);
-        assertThat(Objects.requireNonNull(report.eval()).rowsKept()).isEqualTo(5);
+        assertThat(report.eval().values().iterator().next().rowsKept()).isEqualTo(5);
     }
 
     @Test
@@ -319,13 +319,46 @@ class PrepareDatasetTest {
                 QWEN);
 
         assertThat(prepared.report().orElseThrow().train().rowsRead()).isEqualTo(160);
-        PrepareReport.Part eval = prepared.report().orElseThrow().eval();
-        assertThat(eval).isNotNull().extracting(PrepareReport.Part::rowsRead).isEqualTo(91L);
-        assertThat(PreparationFixture.rows(prepared.evalPath().orElseThrow()).stream()
-                        .mapToLong(row -> row.documentLengths().length))
-                .satisfies(documents -> assertThat(
-                                documents.stream().mapToLong(Long::longValue).sum())
-                        .isEqualTo(91));
+        assertThat(prepared.report().orElseThrow().eval())
+                .containsOnlyKeys("eval")
+                .extractingByKey("eval")
+                .extracting(PrepareReport.Part::rowsRead)
+                .isEqualTo(91L);
+        assertThat(documents(prepared.evalSets().get(0))).isEqualTo(91);
+    }
+
+    @Test
+    void eachEvaluationDataSetGetsRowsOfItsOwn() throws IOException {
+        PreparedData prepared = PrepareDataset.prepare(
+                spark,
+                new PreparationFixture(folder)
+                        .withRecordedData()
+                        .config(Map.of(
+                                "dataset",
+                                "identity",
+                                "eval_dataset",
+                                "identity,alpaca_en_demo",
+                                "eval_on_each_dataset",
+                                "true",
+                                "max_samples",
+                                "20")),
+                QWEN);
+
+        assertThat(prepared.evalSets())
+                .extracting(EvaluationSet::name)
+                .containsExactly("eval_identity", "eval_alpaca_en_demo");
+        assertThat(prepared.evalSets()).allSatisfy(set -> {
+            assertThat(set.folder()).endsWith("/prepared/" + set.name());
+            assertThat(documents(set)).isEqualTo(20);
+        });
+        assertThat(prepared.report().orElseThrow().eval().keySet())
+                .containsExactly("eval_identity", "eval_alpaca_en_demo");
+    }
+
+    private static long documents(EvaluationSet set) throws IOException {
+        return PreparationFixture.rows(set.folder()).stream()
+                .mapToLong(row -> row.documentLengths().length)
+                .sum();
     }
 
     @Test

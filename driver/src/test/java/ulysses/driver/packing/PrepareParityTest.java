@@ -74,7 +74,7 @@ class PrepareParityTest {
         List<PackedRow> made = PreparationFixture.rows(prepared.trainPath());
         assertThat(made).hasSize(rows);
         assertThat(PreparationFixture.idsDigest(made)).isEqualTo(digest);
-        assertThat(prepared.evalPath()).isEmpty();
+        assertThat(prepared.evalSets()).isEmpty();
     }
 
     @Test
@@ -101,7 +101,8 @@ class PrepareParityTest {
                 QWEN);
 
         List<PackedRow> train = PreparationFixture.rows(prepared.trainPath());
-        List<PackedRow> validation = PreparationFixture.rows(prepared.evalPath().orElseThrow());
+        List<PackedRow> validation =
+                PreparationFixture.rows(prepared.evalSets().get(0).folder());
         assertThat(train).hasSize(144);
         assertThat(validation).hasSize(16);
         assertThat(PreparationFixture.idsDigest(train))

@@ -18,6 +18,7 @@ import ulysses.driver.ReferenceFiles;
 import ulysses.driver.tokenizer.Tokenizer;
 import ulysses.runtime.data.DataException;
 import ulysses.runtime.data.PackedRow;
+import ulysses.runtime.mesh.EvaluationSet;
 
 @SuppressWarnings("NullAway.Init") // the session is opened before all tests
 class PreparedFolderTest {
@@ -123,7 +124,7 @@ class PreparedFolderTest {
         PreparedData second = PrepareDataset.prepare(spark, fixture.config(keys), QWEN);
 
         assertThat(first.reused()).isFalse();
-        assertThat(second).isEqualTo(new PreparedData(first.trainPath(), first.evalPath(), first.report(), true));
+        assertThat(second).isEqualTo(new PreparedData(first.trainPath(), first.evalSets(), first.report(), true));
         assertThat(first.trainPath()).endsWith("tokenized/train");
     }
 
@@ -136,12 +137,14 @@ class PreparedFolderTest {
         for (Path target : List.of(
                 single,
                 Files.createDirectory(both.resolve("train")),
-                Files.createDirectory(both.resolve("validation")))) {
+                Files.createDirectory(both.resolve("validation")),
+                Files.createDirectory(both.resolve("validation_poems")))) {
             for (String name : List.of("state.json", "dataset_info.json", "data-00000-of-00001.arrow")) {
                 Files.copy(Path.of(java.net.URI.create(ours.trainPath())).resolve(name), target.resolve(name));
             }
         }
-        Files.writeString(both.resolve("dataset_dict.json"), "{\"splits\": [\"train\", \"validation\"]}");
+        Files.writeString(
+                both.resolve("dataset_dict.json"), "{\"splits\": [\"train\", \"validation\", \"validation_poems\"]}");
 
         PreparedData one = PrepareDataset.prepare(
                 spark, fixture.config(Map.of("dataset", "identity", "tokenized_path", single.toString())), QWEN);
@@ -151,7 +154,8 @@ class PreparedFolderTest {
         assertThat(PreparationFixture.rows(one.trainPath())).isEqualTo(PreparationFixture.rows(ours.trainPath()));
         assertThat(one.report()).isEmpty();
         assertThat(two.trainPath()).endsWith("both/train");
-        assertThat(two.evalPath().orElseThrow()).endsWith("both/validation");
+        assertThat(two.evalSets()).extracting(EvaluationSet::name).containsExactly("eval", "eval_poems");
+        assertThat(two.evalSets().get(1).folder()).endsWith("both/validation_poems");
     }
 
     @Test

@@ -51,7 +51,7 @@ final class ReportedRun {
 
     RunArguments arguments(ConfigFile.Loaded loaded) {
         PreparedData data =
-                new PreparedData(folder.resolve("rows/train").toString(), Optional.empty(), Optional.empty(), false);
+                new PreparedData(folder.resolve("rows/train").toString(), List.of(), Optional.empty(), false);
         return RunArguments.of("2026-01-02T03:04:05Z", new RankMesh(2, 2), data, loaded);
     }
 

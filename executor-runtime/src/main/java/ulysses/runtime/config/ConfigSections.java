@@ -82,6 +82,7 @@ final class ConfigSections {
         return new Data(
                 settings.list("dataset"),
                 settings.list("eval_dataset"),
+                settings.flag("eval_on_each_dataset"),
                 working.anchored(settings.text("dataset_dir").orElseThrow()),
                 settings.text("template").orElse(null),
                 working.absolute(settings.text("template_file").orElse(null)),

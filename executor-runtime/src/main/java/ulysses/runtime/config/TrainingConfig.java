@@ -134,6 +134,7 @@ public record TrainingConfig(
      *
      * @param dataset {@code dataset}: names in dataset_info.json, in order
      * @param evalDataset {@code eval_dataset}
+     * @param evalOnEachDataset {@code eval_on_each_dataset}: each of them gives a loss of its own
      * @param datasetDir {@code dataset_dir}: folder of dataset_info.json
      * @param template {@code template}; null means the tokenizer's own chat template, taken apart as LLaMA-Factory does
      * @param templateFile {@code template_file} (ours): a file with more templates; null means none
@@ -160,6 +161,7 @@ public record TrainingConfig(
     public record Data(
             List<String> dataset,
             List<String> evalDataset,
+            boolean evalOnEachDataset,
             String datasetDir,
             @Nullable String template,
             @Nullable String templateFile,

@@ -1,6 +1,6 @@
 package ulysses.runtime.mesh;
 
-import org.jspecify.annotations.Nullable;
+import java.util.List;
 import ulysses.runtime.config.TrainingConfig;
 
 /**
@@ -16,7 +16,7 @@ import ulysses.runtime.config.TrainingConfig;
  * @param deviceIndex which of the visible CUDA devices; 0 on CPU
  * @param threads threads for local math
  * @param trainRows folder of prepared training rows
- * @param evalRows folder of prepared evaluation rows, if any
+ * @param evalRows prepared rows to evaluate on, in order
  * @param localDirectory scratch space on this host
  * @param config the run
  */
@@ -31,6 +31,10 @@ public record RankAssignment(
         int deviceIndex,
         int threads,
         String trainRows,
-        @Nullable String evalRows,
+        List<EvaluationSet> evalRows,
         String localDirectory,
-        TrainingConfig config) {}
+        TrainingConfig config) {
+    public RankAssignment {
+        evalRows = List.copyOf(evalRows);
+    }
+}

@@ -90,8 +90,8 @@ public sealed interface RankEvent {
         }
     }
 
-    /** Evaluation after {@code step} gave {@code loss}; only rank 0 reports it. */
-    record Evaluated(int rank, long step, double loss) implements RankEvent {}
+    /** Evaluation of {@code set}, by its name, after {@code step} gave {@code loss}; only rank 0 reports it. */
+    record Evaluated(int rank, long step, String set, double loss) implements RankEvent {}
 
     /** A checkpoint of {@code step} is complete at {@code path}; only rank 0 reports it. */
     record Saved(int rank, long step, String path) implements RankEvent {}

@@ -6,15 +6,17 @@ import ulysses.runtime.data.RankBatches;
 import ulysses.runtime.data.StepBatches;
 import ulysses.runtime.objective.Objective;
 
-/** The loss over all evaluation rows, weighted by its terms: tokens, or pairs. Collective: all ranks call it at the same step. */
+/** The loss over all rows of an evaluation set, weighted by its terms: tokens, or pairs. Collective: all ranks call it at the same step. */
 final class EvaluationPass {
 
+    private final String name;
     private final SequenceStep sequence;
     private final RankBatches batches;
     private final Agreement agreement;
 
-    /** Over {@code batches}, in their order. */
-    EvaluationPass(SequenceStep sequence, RankBatches batches, Agreement agreement) {
+    /** Over {@code batches}, in their order; {@code name} begins the names of its results. */
+    EvaluationPass(String name, SequenceStep sequence, RankBatches batches, Agreement agreement) {
+        this.name = name;
         this.sequence = sequence;
         this.batches = batches;
         this.agreement = agreement;
@@ -36,6 +38,11 @@ final class EvaluationPass {
         }
         SequenceStep.Means means = sequence.means(sums, terms, agreement);
         return new TrainerLog.Evaluation(
-                means.loss(), means.metrics(), (System.nanoTime() - begin) / 1e9, rows, batches.microBatchesPerEpoch());
+                name,
+                means.loss(),
+                means.metrics(),
+                (System.nanoTime() - begin) / 1e9,
+                rows,
+                batches.microBatchesPerEpoch());
     }
 }

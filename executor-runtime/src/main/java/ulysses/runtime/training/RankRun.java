@@ -10,7 +10,6 @@ import java.util.Optional;
 import org.apache.hadoop.conf.Configuration;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.global.torch;
-import org.jspecify.annotations.Nullable;
 import ulysses.runtime.checkpoint.Checkpoint;
 import ulysses.runtime.checkpoint.TrainState;
 import ulysses.runtime.collective.ProcessGroups;
@@ -27,6 +26,7 @@ import ulysses.runtime.export.HuggingFaceExport;
 import ulysses.runtime.gradient.GradientStrategies;
 import ulysses.runtime.memory.DeviceMemory;
 import ulysses.runtime.memory.StateHome;
+import ulysses.runtime.mesh.EvaluationSet;
 import ulysses.runtime.mesh.RankAssignment;
 import ulysses.runtime.mesh.RankEvent;
 import ulysses.runtime.model.CausalLm;
@@ -154,8 +154,9 @@ final class RankRun {
                     config.step().maxGradNorm(),
                     new GradientStrategies(
                             config.step().strategies(), config.step().seed()));
-            Optional<EvaluationPass> evaluation =
-                    evalRows.rows().map(rows -> new EvaluationPass(sequence, evaluated(rows), agreement));
+            List<EvaluationPass> evaluations = evalRows.sets().stream()
+                    .map(set -> new EvaluationPass(set.name(), sequence, evaluated(set.rows()), agreement))
+                    .toList();
             TrainLoop loop = new TrainLoop(
                     config,
                     new TrainLoop.Parts(
@@ -164,14 +165,14 @@ final class RankRun {
                             step,
                             model,
                             checkpoints,
-                            evaluation,
+                            evaluations,
                             log,
                             reporter,
                             memory(),
                             room(policy, agreement, copy(tuned))),
                     resumed.map(Checkpoint::state).orElseGet(() -> beginning(rowsFingerprint)));
             TrainState end = loop.run();
-            finish(evaluation, log, end);
+            finish(evaluations, log, end);
             export(source, tuned, model, end);
             return end.step();
         }
@@ -264,9 +265,7 @@ final class RankRun {
     private List<RunReference.RowSet> rowSets(PackedDataset trainRows, EvaluationRows evalRows) {
         List<RunReference.RowSet> sets = new ArrayList<>();
         sets.add(new RunReference.RowSet(assignment.trainRows(), evaluated(trainRows)));
-        evalRows.rows()
-                .ifPresent(rows ->
-                        sets.add(new RunReference.RowSet(String.valueOf(assignment.evalRows()), evaluated(rows))));
+        evalRows.sets().forEach(set -> sets.add(new RunReference.RowSet(set.folder(), evaluated(set.rows()))));
         return sets;
     }
 
@@ -291,25 +290,28 @@ final class RankRun {
         return new TrainState(0, 0, 0, 0, 0, 0, 0, config.step().seed(), assignment.runId(), rowsFingerprint, 0);
     }
 
-    /** Evaluation rows, if any, open for the loop. */
-    private record EvaluationRows(Optional<PackedDataset> rows) implements AutoCloseable {
+    /** Rows to evaluate on, open for the loop. */
+    private record EvaluationRows(List<Open> sets) implements AutoCloseable {
+
+        /** One set. */
+        record Open(String name, String folder, PackedDataset rows) {}
+
         @Override
         public void close() throws IOException {
-            if (rows.isPresent()) {
-                rows.get().close();
+            for (Open set : sets) {
+                set.rows().close();
             }
         }
     }
 
     private EvaluationRows evaluationRows(int vocabulary) throws IOException {
-        @Nullable String folder = assignment.evalRows();
-        if (folder == null) {
-            return new EvaluationRows(Optional.empty());
-        }
-        PackedDataset rows = PackedDataset.open(folder, scratch.resolve("eval"), hadoop, vocabulary);
-        EvaluationRows opened = new EvaluationRows(Optional.of(rows));
+        EvaluationRows opened = new EvaluationRows(new ArrayList<>());
         try {
-            rows.require(content());
+            for (EvaluationSet set : assignment.evalRows()) {
+                PackedDataset rows = PackedDataset.open(set.folder(), scratch.resolve(set.name()), hadoop, vocabulary);
+                opened.sets().add(new EvaluationRows.Open(set.name(), set.folder(), rows));
+                rows.require(content());
+            }
             return opened;
         } catch (DataException e) {
             opened.close();
@@ -323,16 +325,19 @@ final class RankRun {
                 : PackedDataset.Content.TEXTS;
     }
 
-    private void finish(Optional<EvaluationPass> evaluation, Optional<TrainerLog> log, TrainState end)
-            throws IOException {
+    private void finish(List<EvaluationPass> evaluations, Optional<TrainerLog> log, TrainState end) throws IOException {
         log.ifPresent(file -> file.finish(end.rowsSeen()));
-        if (config.evaluation().doEval() && evaluation.isPresent()) {
+        if (config.evaluation().doEval() && !evaluations.isEmpty()) {
             reporter.phase("evaluate", end.step());
-            TrainerLog.Evaluation result = evaluation.get().run();
-            log.ifPresent(file -> file.finalEvaluation(result));
-            if (assignment.rank() == 0) {
-                reporter.event(new RankEvent.Evaluated(0, end.step(), result.loss()));
+            List<TrainerLog.Evaluation> results = new ArrayList<>();
+            for (EvaluationPass evaluation : evaluations) {
+                TrainerLog.Evaluation result = evaluation.run();
+                results.add(result);
+                if (assignment.rank() == 0) {
+                    reporter.event(new RankEvent.Evaluated(0, end.step(), result.name(), result.loss()));
+                }
             }
+            log.ifPresent(file -> file.finalEvaluations(results));
         }
     }
 

@@ -37,7 +37,7 @@ final class TrainLoop {
      * What the loop drives.
      *
      * @param log rank 0's, empty elsewhere
-     * @param evaluation empty when there are no evaluation rows
+     * @param evaluations one for each evaluation set
      */
     record Parts(
             RankMesh mesh,
@@ -45,7 +45,7 @@ final class TrainLoop {
             TrainStep step,
             ModelState model,
             RunCheckpoints checkpoints,
-            Optional<EvaluationPass> evaluation,
+            List<EvaluationPass> evaluations,
             Optional<TrainerLog> log,
             RankReporter reporter,
             DeviceMemory memory,
@@ -211,7 +211,7 @@ final class TrainLoop {
     }
 
     private boolean evaluatesNow(StepBatches batches) {
-        return parts.evaluation().isPresent()
+        return !parts.evaluations().isEmpty()
                 && switch (config.evaluation().strategy()) {
                     case NO -> false;
                     case STEPS -> state.step() % config.evaluation().steps() == 0;
@@ -221,10 +221,12 @@ final class TrainLoop {
 
     private void evaluate() throws IOException {
         parts.reporter().phase("evaluate", state.step());
-        TrainerLog.Evaluation result = parts.evaluation().orElseThrow().run();
-        parts.log().map(log -> log.evaluated(result)).ifPresent(this::reportLogged);
-        if (parts.reporter().rank() == 0) {
-            parts.reporter().event(new RankEvent.Evaluated(0, state.step(), result.loss()));
+        for (EvaluationPass evaluation : parts.evaluations()) {
+            TrainerLog.Evaluation result = evaluation.run();
+            parts.log().map(log -> log.evaluated(result)).ifPresent(this::reportLogged);
+            if (parts.reporter().rank() == 0) {
+                parts.reporter().event(new RankEvent.Evaluated(0, state.step(), result.name(), result.loss()));
+            }
         }
     }
 

@@ -6,8 +6,10 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.List;
 import java.util.Map;
 import java.util.OptionalDouble;
+import ulysses.runtime.mesh.EvaluationSet;
 import ulysses.runtime.weights.Folder;
 
 /**
@@ -75,13 +77,15 @@ public final class TrainerLog {
     /**
      * One evaluation.
      *
+     * @param name begins the names of its numbers
      * @param loss as it is reported
      * @param metrics what was measured beside it
      * @param seconds it took
      * @param rows rows evaluated
      * @param batches micro-batches of all data-parallel groups
      */
-    public record Evaluation(double loss, Map<String, Double> metrics, double seconds, long rows, long batches) {
+    public record Evaluation(
+            String name, double loss, Map<String, Double> metrics, double seconds, long rows, long batches) {
         public Evaluation {
             metrics = Map.copyOf(metrics);
         }
@@ -181,7 +185,7 @@ public final class TrainerLog {
         entry.put("step", progress.step());
         history.add(entry);
         ObjectNode line = lineStart();
-        line.put("eval_loss", evaluation.loss());
+        line.put(evaluation.name() + "_loss", evaluation.loss());
         append(lineEnd(line));
         return TrainerJson.numbers(entry);
     }
@@ -189,11 +193,12 @@ public final class TrainerLog {
     private ObjectNode evaluationEntry(Evaluation evaluation) {
         ObjectNode entry = JsonNodeFactory.instance.objectNode();
         entry.put("epoch", progress.epoch());
-        entry.put("eval_loss", evaluation.loss());
-        evaluation.metrics().forEach((name, value) -> entry.put("eval_" + name, value));
-        entry.put("eval_runtime", TrainerJson.round(evaluation.seconds(), 4));
-        entry.put("eval_samples_per_second", TrainerJson.rate(evaluation.rows(), evaluation.seconds()));
-        entry.put("eval_steps_per_second", TrainerJson.rate(evaluation.batches(), evaluation.seconds()));
+        String prefix = evaluation.name() + "_";
+        entry.put(prefix + "loss", evaluation.loss());
+        evaluation.metrics().forEach((name, value) -> entry.put(prefix + name, value));
+        entry.put(prefix + "runtime", TrainerJson.round(evaluation.seconds(), 4));
+        entry.put(prefix + "samples_per_second", TrainerJson.rate(evaluation.rows(), evaluation.seconds()));
+        entry.put(prefix + "steps_per_second", TrainerJson.rate(evaluation.batches(), evaluation.seconds()));
         return entry;
     }
 
@@ -270,11 +275,18 @@ public final class TrainerLog {
         writeResults("train_results.json", results);
     }
 
-    /** Writes the results of the evaluation at the end; as in LLaMA-Factory it is in no log, which ends with the training. */
-    public void finalEvaluation(Evaluation evaluation) {
-        ObjectNode results = evaluationEntry(evaluation);
-        if (run.perplexity()) {
-            results.put("perplexity", Math.exp(evaluation.loss()));
+    /**
+     * Writes the results of the evaluations at the end, one of each set; as in LLaMA-Factory they are in no log, which ends with the
+     * training.
+     */
+    public void finalEvaluations(List<Evaluation> evaluations) {
+        ObjectNode results = JsonNodeFactory.instance.objectNode();
+        for (Evaluation evaluation : evaluations) {
+            results.setAll(evaluationEntry(evaluation));
+            if (run.perplexity()) {
+                boolean all = evaluation.name().equals(EvaluationSet.ALL);
+                results.put(all ? "perplexity" : evaluation.name() + "_perplexity", Math.exp(evaluation.loss()));
+            }
         }
         writeResults("eval_results.json", results);
     }

@@ -35,7 +35,7 @@ final class AllReduceRank {
         try (ProcessGroups groups =
                 ProcessGroups.open(rendezvous, port -> report(new RankEvent.StoreOpen(rank, port)))) {
             for (int step = 1; step != count + 1; step++) {
-                report(new RankEvent.Evaluated(rank, step, sumOfRanks(groups.world())));
+                report(new RankEvent.Evaluated(rank, step, "sum", sumOfRanks(groups.world())));
             }
             report(new RankEvent.Done(rank, count));
         } catch (CollectiveException e) {

@@ -23,8 +23,8 @@ class RankProcessesTest {
                 assertThat(outcome.exitCode()).as(outcome.log()).isZero();
                 assertThat(outcome.events())
                         .endsWith(
-                                new RankEvent.Evaluated(rank, 1, 3),
-                                new RankEvent.Evaluated(rank, 2, 3),
+                                new RankEvent.Evaluated(rank, 1, "sum", 3),
+                                new RankEvent.Evaluated(rank, 2, "sum", 3),
                                 new RankEvent.Done(rank, 2));
                 assertThat(outcome.otherOutput()).isEmpty();
                 assertThat(outcome.log()).doesNotContain("do not match");

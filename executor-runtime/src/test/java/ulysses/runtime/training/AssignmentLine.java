@@ -2,10 +2,11 @@ package ulysses.runtime.training;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import java.util.List;
 import org.apache.hadoop.conf.Configuration;
-import org.jspecify.annotations.Nullable;
 import ulysses.runtime.config.ConfigFile;
 import ulysses.runtime.config.TrainingConfig;
+import ulysses.runtime.mesh.EvaluationSet;
 import ulysses.runtime.mesh.RankAssignment;
 import ulysses.runtime.mesh.RankMesh;
 
@@ -15,15 +16,11 @@ import ulysses.runtime.mesh.RankMesh;
  *
  * @param ranks of the group
  * @param trainRows folder of prepared rows
- * @param evalRows the same for evaluation, if any
+ * @param evalRows rows to evaluate on
  * @param scratch folder for local files
  */
 public record AssignmentLine(
-        TrainingConfig config,
-        int ranks,
-        String trainRows,
-        @Nullable String evalRows,
-        String scratch) {
+        TrainingConfig config, int ranks, String trainRows, List<EvaluationSet> evalRows, String scratch) {
 
     /** For {@code rank}; rank 0 opens the store at {@code storePort}, or at any free one with 0. */
     public String of(int rank, int storePort) {
@@ -55,7 +52,7 @@ public record AssignmentLine(
                 .config();
         int ranks = Integer.parseInt(arguments[3]);
         AssignmentLine line =
-                new AssignmentLine(config, ranks, arguments[1], null, System.getProperty("java.io.tmpdir"));
+                new AssignmentLine(config, ranks, arguments[1], List.of(), System.getProperty("java.io.tmpdir"));
         System.out.println(line.of(Integer.parseInt(arguments[2]), Integer.parseInt(arguments[4])));
     }
 }

@@ -1,6 +1,7 @@
 package ulysses.runtime.training;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.tuple;
 import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
@@ -13,7 +14,6 @@ import java.time.Duration;
 import java.util.List;
 import java.util.stream.Stream;
 import org.apache.hadoop.conf.Configuration;
-import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -25,6 +25,7 @@ import ulysses.runtime.data.PackedDataset;
 import ulysses.runtime.data.PackedDatasetWriter;
 import ulysses.runtime.data.PackedRow;
 import ulysses.runtime.data.PackedShardWriter;
+import ulysses.runtime.mesh.EvaluationSet;
 import ulysses.runtime.mesh.RankEvent;
 import ulysses.runtime.model.SmallModels;
 
@@ -49,6 +50,7 @@ final class RankMainTest {
                 """.formatted(SmallModels.VOCABULARY));
         writeRows("train", SmallModels.rows(61, 24, 20));
         writeRows("eval", SmallModels.rows(62, 6, 20));
+        writeRows("eval_few", SmallModels.rows(63, 2, 20));
     }
 
     @Test
@@ -79,10 +81,17 @@ final class RankMainTest {
                     .extracting(RankEvent.Saved::step)
                     .containsExactly(4L, 6L);
             assertThat(of(outcomes.get(0), RankEvent.Evaluated.class))
-                    .extracting(RankEvent.Evaluated::step)
-                    .containsExactly(3L, 6L, 6L);
+                    .extracting(RankEvent.Evaluated::step, RankEvent.Evaluated::set)
+                    .containsExactly(
+                            tuple(3L, "eval"),
+                            tuple(3L, "eval_few"),
+                            tuple(6L, "eval"),
+                            tuple(6L, "eval_few"),
+                            tuple(6L, "eval"),
+                            tuple(6L, "eval_few"));
             assertThat(of(outcomes.get(1), RankEvent.Step.class)).isEmpty();
             logsHoldWhatWasReported(steps);
+            resultsHoldEachSet(of(outcomes.get(0), RankEvent.Evaluated.class));
         }
         assertThat(files("output"))
                 .contains(
@@ -107,6 +116,17 @@ final class RankMainTest {
             assertThat(lines.get(step).get("loss").asDouble())
                     .isCloseTo(steps.get(step).loss(), within(1e-4));
         }
+    }
+
+    private void resultsHoldEachSet(List<RankEvent.Evaluated> evaluations) throws IOException {
+        JsonNode results = json(Files.readString(folder.resolve("output/eval_results.json")));
+        assertThat(results.get("eval_loss").asDouble())
+                .isEqualTo(evaluations.get(4).loss())
+                .isEqualTo(evaluations.get(2).loss());
+        assertThat(results.get("eval_few_loss").asDouble())
+                .isEqualTo(evaluations.get(5).loss())
+                .isNotEqualTo(evaluations.get(4).loss());
+        assertThat(results.has("eval_few_samples_per_second")).isTrue();
     }
 
     @Test
@@ -185,8 +205,10 @@ final class RankMainTest {
     }
 
     private RankProcesses start(TrainingConfig config, int ranks) {
-        @Nullable
-        String evalRows = config.evaluation().doEval() ? folder.resolve("eval").toString() : null;
+        Stream<String> sets = config.evaluation().doEval() ? Stream.of("eval", "eval_few") : Stream.empty();
+        List<EvaluationSet> evalRows = sets.map(
+                        set -> new EvaluationSet(set, folder.resolve(set).toString()))
+                .toList();
         AssignmentLine line = new AssignmentLine(
                 config,
                 ranks,

@@ -90,7 +90,7 @@ final class StageMemory {
                 config,
                 RANKS,
                 folder.resolve("rows").toString(),
-                null,
+                List.of(),
                 folder.resolve("scratch").toString());
         try (RankProcesses ranks = RankProcesses.start(RankMain.class, RANKS, TIMEOUT, line::of)) {
             RankProcesses.Outcome outcome = ranks.await(TIMEOUT).get(0);

@@ -98,6 +98,7 @@ final class TrainerLogTest {
                         TOKENS));
             } else if (entry.has("eval_loss")) {
                 log.evaluated(new TrainerLog.Evaluation(
+                        "eval",
                         entry.get("eval_loss").asDouble(),
                         Map.of(),
                         entry.get("eval_runtime").asDouble(),
@@ -166,7 +167,7 @@ final class TrainerLogTest {
         replay(log, 1, 18);
         log.finish(144);
 
-        log.finalEvaluation(new TrainerLog.Evaluation(8.729094505310059, Map.of(), 0.35, 16, 8));
+        log.finalEvaluations(List.of(new TrainerLog.Evaluation("eval", 8.729094505310059, Map.of(), 0.35, 16, 8)));
 
         JsonNode train = JSON.readTree(output.readText("train_results.json"));
         assertThat(train.get("train_loss").asDouble()).isCloseTo(8.776195314195421, within(1e-7));
@@ -187,7 +188,8 @@ final class TrainerLogTest {
     void pretrainingReportsPerplexity() throws IOException {
         TrainerRun pretraining = new TrainerRun(18, 1, 1, 4, 500, 2, 1000, true);
 
-        TrainerLog.begin(output, pretraining, clock).finalEvaluation(new TrainerLog.Evaluation(2, Map.of(), 1, 1, 1));
+        TrainerLog.begin(output, pretraining, clock)
+                .finalEvaluations(List.of(new TrainerLog.Evaluation("eval", 2, Map.of(), 1, 1, 1)));
 
         assertThat(JSON.readTree(output.readText("eval_results.json"))
                         .get("perplexity")
@@ -243,7 +245,7 @@ final class TrainerLogTest {
         Map<String, Double> logged = resumed.step(preference(2, 5, 1, 1.0));
         resumed.step(preference(3, 3, 4, 0.25));
         Map<String, Double> next = resumed.step(preference(4, 3, 4, 0.75));
-        resumed.evaluated(new TrainerLog.Evaluation(2, Map.of("rewards/accuracies", 0.9), 1, 8, 4));
+        resumed.evaluated(new TrainerLog.Evaluation("eval", 2, Map.of("rewards/accuracies", 0.9), 1, 8, 4));
         resumed.save();
 
         assertThat(logged).containsEntry("loss", 4.0).containsEntry("rewards/accuracies", 0.6); // (4 x 0.5 + 1) / 5
