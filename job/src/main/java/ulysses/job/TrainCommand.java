@@ -119,6 +119,7 @@ final class TrainCommand {
         RunArguments arguments = RunArguments.of(
                 Instant.now().truncatedTo(ChronoUnit.SECONDS).toString(), cleared.mesh(), data, run.loaded());
         try (RunReporting reporting = RunReporting.begin(arguments, config, environment, hadoop)) {
+            reporting.statusPage().ifPresent(address -> out.println("status page: " + address));
             RunOutcome outcome = attempts(run.session(), job, reporting, out);
             conclude(config, outcome, reporting.finished(), out);
         }

@@ -22,11 +22,20 @@ class EndToEndTest {
 
     private static JobRun run = new JobRun(-1, "", "");
     private static Results results = new Results(Path.of(""));
+    private static List<JsonNode> seen = List.of();
+    private static int statusPort;
 
     @BeforeAll
     static void train() {
-        run = JobRun.of(arguments("model_name_or_path=" + quickstart("model"), "train_from_scratch=true"))
-                .succeeded();
+        try (StatusReader reader = StatusReader.start()) {
+            run = JobRun.of(arguments(
+                            "model_name_or_path=" + quickstart("model"),
+                            "train_from_scratch=true",
+                            "status_port=" + reader.port()))
+                    .succeeded();
+            seen = reader.seen();
+            statusPort = reader.port();
+        }
         results = new Results(folder.resolve("out"));
     }
 
@@ -87,6 +96,28 @@ class EndToEndTest {
                 .containsPattern("<mark>[^<]*&lt;\\|eot_id\\|&gt;</mark>");
         assertThat(Files.readString(out.resolve("running_log.txt"))).contains("step 14/14");
         assertThat(out.resolve("runs")).isDirectoryRecursivelyContaining("glob:**/events.out.tfevents.*");
+    }
+
+    @Test
+    void showsTheRunWhileItGoesOn() throws Exception {
+        JsonNode last = seen.get(seen.size() - 1);
+
+        assertThat(run.out()).contains("status page: http://127.0.0.1:" + statusPort + "/");
+        assertThat(last.path("step").asInt()).isBetween(1, 14);
+        assertThat(last.path("total_steps").asInt()).isEqualTo(14);
+        assertThat(last.path("output_dir").asText())
+                .isEqualTo(folder.resolve("out").toString());
+        assertThat(last.path("rank_table")).hasSize(2);
+        assertThat(last.path("rank_table").path(1).path("host").asText()).isEqualTo("127.0.0.1");
+        double[] losses = results.series("loss");
+        JsonNode curve = last.path("curves").path("loss");
+        assertThat(curve).hasSize(last.path("step").asInt());
+        for (int i = 0; i < curve.size(); i++) {
+            assertThat(curve.path(i).path(0).asInt()).isEqualTo(i + 1);
+            assertThat(curve.path(i).path(1).asDouble()).isCloseTo(losses[i], within(1e-4)); // the log rounds
+        }
+        assertThat(seen.stream().map(answer -> answer.path("state").asText())).contains("not ended");
+        assertThat(StatusReader.ask(statusPort)).isEmpty(); // it ends with the run
     }
 
     @Test

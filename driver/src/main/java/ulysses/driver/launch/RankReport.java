@@ -2,6 +2,7 @@ package ulysses.driver.launch;
 
 import com.fasterxml.jackson.annotation.JsonSubTypes;
 import com.fasterxml.jackson.annotation.JsonTypeInfo;
+import org.jspecify.annotations.Nullable;
 import ulysses.runtime.mesh.RankEvent;
 
 /** What a task tells the driver while the stage runs: one JSON object a line on its connection to {@link ReportServer}. */
@@ -18,8 +19,8 @@ sealed interface RankReport {
     /** The first line: who speaks, and the token that allows it. */
     record Hello(String token, int attempt, int partition, String host, String executorId) implements RankReport {}
 
-    /** The task's rank process {@code processId} has got world rank {@code rank}. */
-    record Seated(int rank, long processId) implements RankReport {}
+    /** The task's rank process {@code processId} has got world rank {@code rank}; {@code device} is its GPU, null on CPU. */
+    record Seated(int rank, long processId, @Nullable String device) implements RankReport {}
 
     /** The rank process reported {@code event}. */
     record Happened(RankEvent event) implements RankReport {}

@@ -152,7 +152,7 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
                     .filter(place -> place.seat().partition() == seat.partition())
                     .findFirst()
                     .orElseThrow();
-            link.send(new RankReport.Seated(mine.rank(), child.processId()));
+            link.send(new RankReport.Seated(mine.rank(), child.processId(), seat.device()));
             if (mine.rank() == 0) {
                 warnOfGroupsAcrossHosts(places);
                 child.assign(assignment(0, new Rendezvous.Store(host.address(), 0), directory));

@@ -153,9 +153,10 @@ final class RunProgress implements AutoCloseable {
                 partition -> new RankStatus(partition, -1, from.host(), from.executorId(), "start", 0, now));
         if (report instanceof RankReport.Seated seated) {
             ranks.put(from.partition(), before.withRank(seated.rank(), now));
+            tellAll(new RankEvent.Placed(seated.rank(), from.host(), seated.device()));
         } else if (report instanceof RankReport.Happened happened) {
             ranks.put(from.partition(), after(before, happened.event(), now));
-            listeners.forEach(listener -> tell(listener, happened.event()));
+            tellAll(happened.event());
         } else if (report instanceof RankReport.Ended ended) {
             failures.add(ended.failure());
             confessions.remove(from.partition());
@@ -193,6 +194,10 @@ final class RunProgress implements AutoCloseable {
                 RankFailure.Cause.REPORTED,
                 failed.message(),
                 List.of());
+    }
+
+    private void tellAll(RankEvent event) {
+        listeners.forEach(listener -> tell(listener, event));
     }
 
     /** A listener's mistake must not end the run. */

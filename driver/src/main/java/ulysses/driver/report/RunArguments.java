@@ -93,7 +93,8 @@ public record RunArguments(
         }
     }
 
-    private static JsonNode masked(JsonNode node) {
+    /** The same with names and passwords in addresses left out. */
+    static JsonNode masked(JsonNode node) {
         if (node instanceof ObjectNode object) {
             object.properties().forEach(field -> field.setValue(masked(field.getValue())));
         } else if (node instanceof ArrayNode array) {

@@ -6,19 +6,23 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.apache.hadoop.conf.Configuration;
 import ulysses.runtime.config.ConfigException;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.mesh.RankEvent;
+import ulysses.runtime.weights.Folder;
 
-/** The services that {@code report_to} names, and the metrics of Spark's driver. */
+/** The services that {@code report_to} names, the status page, and the metrics of Spark's driver. */
 public final class RunFollowers implements RunFollower {
     private final List<RunFollower> followers;
     private final List<String> places;
+    private final Optional<String> statusPage;
 
-    private RunFollowers(List<RunFollower> followers, List<String> places) {
+    private RunFollowers(List<RunFollower> followers, List<String> places, Optional<String> statusPage) {
         this.followers = List.copyOf(followers);
         this.places = List.copyOf(places);
+        this.statusPage = statusPage;
     }
 
     /**
@@ -31,6 +35,10 @@ public final class RunFollowers implements RunFollower {
     public static void check(TrainingConfig config, Map<String, String> environment) {
         if (config.output().reporting().trackers().contains(TrainingConfig.Tracker.MLFLOW)) {
             var unused = MlflowServer.of(environment).experimentId();
+        }
+        TrainingConfig.StatusPage page = config.output().reporting().statusPage();
+        if (page != null) {
+            StatusServer.check(page);
         }
     }
 
@@ -47,6 +55,9 @@ public final class RunFollowers implements RunFollower {
         List<RunFollower> followers = new ArrayList<>();
         List<String> places = new ArrayList<>();
         SparkMetrics.register().ifPresent(followers::add);
+        Optional<StatusServer> page = Optional.ofNullable(output.reporting().statusPage())
+                .map(wish -> StatusServer.start(wish, LiveRun.of(arguments, earlier(output, hadoop), clock)));
+        page.ifPresent(followers::add);
         for (TrainingConfig.Tracker tracker : output.reporting().trackers()) {
             if (tracker == TrainingConfig.Tracker.TENSORBOARD) {
                 TensorBoardLog log =
@@ -60,7 +71,11 @@ public final class RunFollowers implements RunFollower {
                 places.add("mlflow:      run %s at %s".formatted(run.id(), server));
             }
         }
-        return new RunFollowers(followers, places);
+        return new RunFollowers(followers, places, page.map(StatusServer::address));
+    }
+
+    private static RunRecord earlier(TrainingConfig.Output output, Configuration hadoop) {
+        return RunRecord.read(Folder.at(output.outputDir(), hadoop), hadoop);
     }
 
     private static String name(TrainingConfig.Output output) {
@@ -85,6 +100,11 @@ public final class RunFollowers implements RunFollower {
     /** Where each can be looked at, a line each. */
     public List<String> places() {
         return places;
+    }
+
+    /** The address of the status page, if there is one. */
+    Optional<String> statusPage() {
+        return statusPage;
     }
 
     @Override

@@ -76,7 +76,7 @@ public final class RunJournal implements Consumer<RankEvent>, AutoCloseable {
     }
 
     /** Every rank repeats its phase once a second as a sign of life, and a port means nothing later. */
-    private static boolean isWorthKeeping(RankEvent event) {
+    static boolean isWorthKeeping(RankEvent event) {
         return !(event instanceof RankEvent.StoreOpen)
                 && (!(event instanceof RankEvent.Phase phase)
                         || (phase.rank() == 0 && !phase.phase().equals("step")));

@@ -82,6 +82,11 @@ public final class RunRecord {
                 arguments.flatMap(told -> prepared(told, hadoop)));
     }
 
+    /** What is known of a run that goes on, without its files. */
+    static RunRecord live(RunArguments arguments, List<TimedEvent> events) {
+        return new RunRecord(Optional.of(arguments), events, List.of(), JSON.createObjectNode(), Optional.empty());
+    }
+
     private static Optional<PrepareReport> prepared(RunArguments arguments, Configuration hadoop) {
         try {
             Folder folder =

@@ -4,6 +4,7 @@ import java.time.Clock;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.Consumer;
 import org.apache.hadoop.conf.Configuration;
 import org.slf4j.Logger;
@@ -61,6 +62,11 @@ public final class RunReporting implements Consumer<RankEvent>, AutoCloseable {
         arguments.write(output);
         return new RunReporting(
                 output, hadoop, journal, RunFollowers.begin(arguments, config, environment, hadoop, clock));
+    }
+
+    /** Where the run can be looked at while it goes on: the address of its status page, if it has one. */
+    public Optional<String> statusPage() {
+        return followers.statusPage();
     }
 
     @Override

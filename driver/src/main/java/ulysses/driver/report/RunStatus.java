@@ -22,21 +22,31 @@ public final class RunStatus {
             JsonMapper.builder().enable(SerializationFeature.INDENT_OUTPUT).build();
 
     private final RunRecord run;
+    private final Instant heard;
     private final Instant now;
 
-    private RunStatus(RunRecord run, Instant now) {
+    private RunStatus(RunRecord run, Instant heard, Instant now) {
         this.run = run;
+        this.heard = heard;
         this.now = now;
     }
 
     /** Of the run that writes to {@code output}, at {@code now}; empty if no run of ours did. */
     public static Optional<RunStatus> read(Folder output, Configuration hadoop, Instant now) {
         RunRecord run = RunRecord.read(output, hadoop);
-        return run.events().isEmpty() ? Optional.empty() : Optional.of(new RunStatus(run, now));
+        List<TimedEvent> events = run.events();
+        return events.isEmpty()
+                ? Optional.empty()
+                : Optional.of(new RunStatus(run, events.get(events.size() - 1).time(), now));
+    }
+
+    /** Of a run that was last heard of at {@code heard}. */
+    static RunStatus live(RunRecord run, Instant heard, Instant now) {
+        return new RunStatus(run, heard, now);
     }
 
     /** Everything by name, with units in the names; what is not known yet is left out. */
-    private Map<String, Object> values() {
+    Map<String, Object> values() {
         Map<String, Object> values = new LinkedHashMap<>();
         values.put("state", state());
         run.arguments().ifPresent(told -> {
@@ -45,22 +55,18 @@ public final class RunStatus {
             values.put("sequence_parallel_size", told.mesh().sequenceParallelSize());
         });
         values.put("attempts", run.attempts());
-        last(RankEvent.Phase.class)
-                .map(RankEvent.Phase.class::cast)
-                .ifPresent(phase -> values.put("phase", phase.phase()));
+        phase().ifPresent(phase -> values.put("phase", phase));
         last(RankEvent.Step.class).map(RankEvent.Step.class::cast).ifPresent(step -> steps(step, values));
         latest(RankEvent.Saved.class).ifPresent(timed -> {
             RankEvent.Saved saved = (RankEvent.Saved) timed.event();
             values.put("checkpoint_step", saved.step());
             values.put("checkpoint", saved.path());
-            values.put("checkpoint_age_seconds", age(timed));
+            values.put("checkpoint_age_seconds", age(timed.time()));
         });
-        values.put(
-                "last_sign_of_life_seconds_ago",
-                age(run.events().get(run.events().size() - 1)));
-        List<String> warnings = new ArrayList<>(run.events(RankEvent.Warning.class)
+        values.put("last_sign_of_life_seconds_ago", age(heard));
+        List<String> warnings = run.events(RankEvent.Warning.class)
                 .map(RankEvent.Warning::message)
-                .toList());
+                .toList();
         values.put("warnings", warnings.subList(Math.max(0, warnings.size() - WARNINGS), warnings.size()));
         if (run.ending() == RunRecord.Ending.FAILED) {
             last(RankEvent.Failed.class)
@@ -68,6 +74,15 @@ public final class RunStatus {
                     .ifPresent(failed -> values.put("failure", failed.message()));
         }
         return values;
+    }
+
+    /** What rank 0 does; between steps it says so, and a step that is done is followed by the next. */
+    private Optional<String> phase() {
+        return run.events().stream()
+                .map(TimedEvent::event)
+                .filter(event -> event instanceof RankEvent.Phase || event instanceof RankEvent.Step)
+                .reduce((first, second) -> second)
+                .map(event -> event instanceof RankEvent.Phase phase ? phase.phase() : "step");
     }
 
     private void steps(RankEvent.Step step, Map<String, Object> values) {
@@ -103,8 +118,8 @@ public final class RunStatus {
         return latest(kind).map(TimedEvent::event);
     }
 
-    private long age(TimedEvent timed) {
-        return Math.max(0, Duration.between(timed.time(), now).toSeconds());
+    private long age(Instant time) {
+        return Math.max(0, Duration.between(time, now).toSeconds());
     }
 
     /** One JSON object, for scripts. */

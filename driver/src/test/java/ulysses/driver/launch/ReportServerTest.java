@@ -35,11 +35,11 @@ class ReportServerTest {
     @Test
     void takesReportsOfATaskWithTheToken() throws Exception {
         try (DriverLink link = DriverLink.open(address, hello(address.token()))) {
-            link.send(new RankReport.Seated(3, 77));
+            link.send(new RankReport.Seated(3, 77, "GPU-1"));
 
             LocalCluster.await("report", Duration.ofSeconds(5), () -> reports.size() == 2);
         }
-        assertThat(reports).containsExactly(hello(address.token()), new RankReport.Seated(3, 77));
+        assertThat(reports).containsExactly(hello(address.token()), new RankReport.Seated(3, 77, "GPU-1"));
     }
 
     @Test

@@ -29,6 +29,7 @@ class RunStatusTest {
         JsonNode json = ReportedRun.json(status.json());
         assertThat(json.path("state").asText()).isEqualTo("not ended");
         assertThat(json.path("ranks").asInt()).isEqualTo(2);
+        assertThat(json.path("phase").asText()).isEqualTo("step");
         assertThat(json.path("step").asInt()).isEqualTo(3);
         assertThat(json.path("total_steps").asInt()).isEqualTo(4);
         assertThat(json.path("loss").asDouble()).isEqualTo(2);

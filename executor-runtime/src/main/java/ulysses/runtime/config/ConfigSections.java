@@ -18,6 +18,7 @@ import ulysses.runtime.config.TrainingConfig.Output;
 import ulysses.runtime.config.TrainingConfig.Packing;
 import ulysses.runtime.config.TrainingConfig.Reporting;
 import ulysses.runtime.config.TrainingConfig.SaveStrategy;
+import ulysses.runtime.config.TrainingConfig.StatusPage;
 
 /** Turns checked settings into the records of a {@link TrainingConfig}, one method each. */
 final class ConfigSections {
@@ -228,7 +229,15 @@ final class ConfigSections {
                 new Reporting(
                         ReportRules.trackers(settings),
                         settings.text("run_name").orElse(null),
-                        working.absolute(settings.text("logging_dir").orElse(null))));
+                        working.absolute(settings.text("logging_dir").orElse(null)),
+                        statusPage()));
+    }
+
+    private @Nullable StatusPage statusPage() {
+        String host = settings.text("status_host").orElseThrow();
+        return settings.optionalInteger("status_port")
+                .map(port -> new StatusPage(host, port))
+                .orElse(null);
     }
 
     /** The value that all names of P agree on. */

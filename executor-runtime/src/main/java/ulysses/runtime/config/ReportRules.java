@@ -34,6 +34,9 @@ final class ReportRules {
     }
 
     void check() {
+        if (settings.isGiven("status_host") && !settings.isGiven("status_port")) {
+            notes.add("status_host has no effect without status_port");
+        }
         if (!settings.sound("report_to")) {
             return;
         }

@@ -276,16 +276,26 @@ public record TrainingConfig(
      * @param runName {@code run_name}; null means the last part of {@code output_dir}
      * @param loggingDirectory {@code logging_dir}: folder of TensorBoard's event files; null means a new folder in {@code
      *     output_dir/runs}
+     * @param statusPage {@code status_port} and {@code status_host} (ours); null means no page
      */
     public record Reporting(
             List<Tracker> trackers,
             @Nullable String runName,
-            @Nullable String loggingDirectory) {
+            @Nullable String loggingDirectory,
+            @Nullable StatusPage statusPage) {
         /** Nowhere. */
-        public static final Reporting NONE = new Reporting(List.of(), null, null);
+        public static final Reporting NONE = new Reporting(List.of(), null, null, null);
 
         public Reporting {
             trackers = List.copyOf(trackers);
         }
     }
+
+    /**
+     * Where the driver shows the run while it goes on.
+     *
+     * @param host the address it listens at
+     * @param port 0 takes any free one
+     */
+    public record StatusPage(String host, int port) {}
 }

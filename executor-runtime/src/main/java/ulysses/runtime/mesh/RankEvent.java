@@ -5,14 +5,16 @@ import com.fasterxml.jackson.annotation.JsonTypeInfo;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /**
- * What a rank process reports: one JSON object a line on its standard output. Anything that is not such a line belongs on standard
+ * What a rank process, or its task, reports: one JSON object a line on its standard output. Anything that is not such a line belongs on standard
  * error. Every event counts as a sign of life.
  */
 @JsonTypeInfo(use = JsonTypeInfo.Id.NAME, property = "event")
 @JsonSubTypes({
     @JsonSubTypes.Type(value = RankEvent.StoreOpen.class, name = "store"),
+    @JsonSubTypes.Type(value = RankEvent.Placed.class, name = "placed"),
     @JsonSubTypes.Type(value = RankEvent.Phase.class, name = "phase"),
     @JsonSubTypes.Type(value = RankEvent.Step.class, name = "step"),
     @JsonSubTypes.Type(value = RankEvent.Measured.class, name = "measured"),
@@ -30,6 +32,14 @@ public sealed interface RankEvent {
 
     /** Rank 0's rendezvous store listens on {@code port}. */
     record StoreOpen(int rank, int port) implements RankEvent {}
+
+    /**
+     * The rank got its place; its task says so, at the beginning of every attempt.
+     *
+     * @param host its machine
+     * @param device what identifies its GPU there; null on CPU
+     */
+    record Placed(int rank, String host, @Nullable String device) implements RankEvent {}
 
     /** The rank begins {@code phase} (connect, load, step, evaluate, checkpoint, export) at optimizer step {@code step}. */
     record Phase(int rank, String phase, long step) implements RankEvent {}

@@ -344,7 +344,8 @@ class ConfigFileTest {
                 .isEqualTo(new TrainingConfig.Reporting(
                         List.of(TrainingConfig.Tracker.TENSORBOARD, TrainingConfig.Tracker.MLFLOW),
                         "first",
-                        here("board")));
+                        here("board"),
+                        null));
         assertThat(loaded.notes())
                 .containsExactly(
                         "report_to wandb is left out: it can only be reached from Python. Use tensorboard or mlflow; trainer_log.jsonl and report.html in output_dir are written anyway");
@@ -363,6 +364,24 @@ class ConfigFileTest {
     void aLoggingFolderWithoutTensorBoardIsNoted() {
         assertThat(load(SMALLEST + "logging_dir: board\n").notes())
                 .containsExactly("logging_dir has no effect without report_to: tensorboard");
+    }
+
+    @Test
+    void theStatusPageIsForThisMachineUnlessTold() {
+        assertThat(load(SMALLEST + "status_port: 0\n")
+                        .config()
+                        .output()
+                        .reporting()
+                        .statusPage())
+                .isEqualTo(new TrainingConfig.StatusPage("127.0.0.1", 0));
+        assertThat(load(SMALLEST + "status_port: 8080\nstatus_host: 0.0.0.0\n")
+                        .config()
+                        .output()
+                        .reporting()
+                        .statusPage())
+                .isEqualTo(new TrainingConfig.StatusPage("0.0.0.0", 8080));
+        assertThat(load(SMALLEST + "status_host: 0.0.0.0\n").notes())
+                .containsExactly("status_host has no effect without status_port");
     }
 
     @Test
