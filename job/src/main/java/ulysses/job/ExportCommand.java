@@ -8,6 +8,9 @@ import java.util.Map;
 import java.util.Optional;
 import org.apache.hadoop.conf.Configuration;
 import ulysses.driver.hub.ModelHub;
+import ulysses.driver.tokenizer.ChatEncoder;
+import ulysses.driver.tokenizer.Tokenizer;
+import ulysses.driver.tokenizer.TrainedTokenizer;
 import ulysses.runtime.checkpoint.Checkpoint;
 import ulysses.runtime.checkpoint.CheckpointReader;
 import ulysses.runtime.checkpoint.CheckpointStore;
@@ -82,6 +85,7 @@ final class ExportCommand {
         } else {
             HuggingFaceExport.fromCheckpoint(checkpoint, target, source.maxShardBytes());
         }
+        source.run().ifPresent(config -> TrainCommand.writeTokenizer(config, target, hadoop));
         describe(target, out);
         return 0;
     }
@@ -130,6 +134,13 @@ final class ExportCommand {
         }
         adapters.forEach(
                 adapter -> out.println("merged:     " + adapter.folder().path()));
+        if (export.template() != null && target.has(ModelDirectory.TOKENIZER)) {
+            Tokenizer tokenizer = Tokenizer.open(base.folder().path(), hadoop);
+            TrainedTokenizer.write(
+                    ChatEncoder.of(
+                            export.template(), export.templateFile(), tokenizer, ChatEncoder.Options.DEFAULT, hadoop),
+                    target);
+        }
         describe(target, out);
     }
 

@@ -16,6 +16,7 @@ import ulysses.driver.launch.LaunchException;
 import ulysses.driver.launch.RankJob;
 import ulysses.driver.launch.RunAttempts;
 import ulysses.driver.launch.RunOutcome;
+import ulysses.driver.packing.ExampleEncoder;
 import ulysses.driver.packing.PreparedData;
 import ulysses.driver.plan.Preflight;
 import ulysses.driver.plan.RunPlan;
@@ -121,7 +122,15 @@ final class TrainCommand {
         try (RunReporting reporting = RunReporting.begin(arguments, config, environment, hadoop)) {
             reporting.statusPage().ifPresent(address -> out.println("status page: " + address));
             RunOutcome outcome = attempts(run.session(), job, reporting, out);
+            writeTokenizer(config, Folder.at(config.output().outputDir(), hadoop), hadoop);
             conclude(config, outcome, reporting.finished(), out);
+        }
+    }
+
+    /** The folder's tokenizer as the template left it; a model without one was trained on rows that had their ids. */
+    static void writeTokenizer(TrainingConfig config, Folder output, Configuration hadoop) {
+        if (output.has(ModelDirectory.TOKENIZER) && config.data().template() != null) {
+            ExampleEncoder.of(config, Tokenizer.open(output.path(), hadoop)).writeTokenizer(output);
         }
     }
 

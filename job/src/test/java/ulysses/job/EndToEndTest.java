@@ -160,6 +160,9 @@ class EndToEndTest {
                 .isZero();
         assertThat(folder.resolve("out/tokenizer.json"))
                 .hasSameBinaryContentAs(quickstart("model").resolve("tokenizer.json"));
+        assertThat(results.json("tokenizer_config.json").path("eos_token").textValue())
+                .isEqualTo("<|eot_id|>");
+        assertThat(folder.resolve("out/chat_template.jinja")).content().contains("<|start_header_id|>assistant");
     }
 
     @Test

@@ -99,6 +99,10 @@ class LoraRunTest {
                 .contains("\"base_model_name_or_path\" : \"someone/tiny\"");
         assertThat(Files.readString(output.resolve("README.md"))).contains("base_model: someone/tiny");
         assertThat(merged.out()).contains("merged:     " + output);
+        for (String withTemplate : List.of("merged", "of-run")) {
+            assertThat(folder.resolve(withTemplate).resolve("chat_template.jinja"))
+                    .hasSameTextualContentAs(output.resolve("chat_template.jinja"));
+        }
         Weights expected = Weights.of(folder.resolve("merged"));
         assertThat(expected.distance(Weights.of(model()))).isGreaterThan(0.01);
         for (String other : List.of("of-checkpoint", "of-run")) {

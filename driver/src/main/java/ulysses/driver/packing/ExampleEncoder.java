@@ -11,9 +11,11 @@ import ulysses.driver.tokenizer.ChatEncoder.EarlierThoughts;
 import ulysses.driver.tokenizer.ChatEncoder.Turn;
 import ulysses.driver.tokenizer.SpecialTokens;
 import ulysses.driver.tokenizer.Tokenizer;
+import ulysses.driver.tokenizer.TrainedTokenizer;
 import ulysses.runtime.config.ConfigException;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.data.PackedRow;
+import ulysses.runtime.weights.Folder;
 
 /**
  * Turns examples into token ids and labels, for stages pt, sft and dpo, as LLaMA-Factory 0.9.5 does it. Serializable; one encoder serves
@@ -57,6 +59,11 @@ public final class ExampleEncoder implements Serializable {
     /** An encoder for a run. */
     public static ExampleEncoder of(TrainingConfig config, Tokenizer tokenizer) {
         return new ExampleEncoder(EncodingRules.of(config), tokenizer);
+    }
+
+    /** Writes what the template changed into the folder of the trained model. */
+    public void writeTokenizer(Folder output) {
+        TrainedTokenizer.write(chat, output);
     }
 
     /** The template in use, for the report. */

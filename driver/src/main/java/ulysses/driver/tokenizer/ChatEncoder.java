@@ -28,7 +28,10 @@ public interface ChatEncoder extends Serializable {
             boolean preservesThinking,
             String toolDate,
             boolean keepsLiterals)
-            implements Serializable {}
+            implements Serializable {
+        /** Those of a run that sets none. */
+        public static final Options DEFAULT = new Options(null, null, Thinking.TRAINED, false, "01 Jan 2026", false);
+    }
 
     /**
      * A question and its answer.
@@ -110,6 +113,9 @@ public interface ChatEncoder extends Serializable {
 
     /** Whether thoughts in earlier answers stay although they are not trained. */
     boolean preservesThinking();
+
+    /** The template in Jinja, for a tokenizer that came without one; empty where there is nothing to say. */
+    Optional<String> asJinja();
 
     /** Where the template comes from, for the report. */
     String description();

@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import ulysses.driver.dataset.Example.Message;
 import ulysses.driver.dataset.PythonJson;
 import ulysses.driver.jinja.JinjaException;
@@ -63,6 +64,11 @@ final class JinjaChatEncoder implements ChatEncoder {
     @Override
     public boolean preservesThinking() {
         return true; // the template decides about thoughts
+    }
+
+    @Override
+    public Optional<String> asJinja() {
+        return Optional.empty();
     }
 
     @Override

@@ -2,6 +2,7 @@ package ulysses.driver.tokenizer;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.regex.Pattern;
 import ulysses.driver.dataset.Example.Message;
@@ -62,6 +63,12 @@ final class SlotChatEncoder implements ChatEncoder {
     @Override
     public boolean preservesThinking() {
         return options.preservesThinking();
+    }
+
+    @Override
+    public Optional<String> asJinja() {
+        return Optional.of(
+                SlotsAsJinja.of(template, defaultSystem, tokenizer.bosToken().orElse(""), special.eosToken()));
     }
 
     @Override

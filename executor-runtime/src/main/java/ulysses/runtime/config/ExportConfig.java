@@ -14,6 +14,8 @@ import org.jspecify.annotations.Nullable;
  * @param adapters {@code adapter_name_or_path}: merged in order
  * @param exportDir {@code export_dir}
  * @param maxShardBytes {@code export_size}, in gigabytes of 10^9 bytes there
+ * @param template {@code template}: what the tokenizer's files are changed to; null keeps them
+ * @param templateFile {@code template_file}: a file with more templates; null means none
  * @param type {@code infer_dtype}: float16, bfloat16, float32, or auto for the type of the model's files
  */
 public record ExportConfig(
@@ -23,6 +25,8 @@ public record ExportConfig(
         List<String> adapters,
         String exportDir,
         long maxShardBytes,
+        @Nullable String template,
+        @Nullable String templateFile,
         String type) {
     public ExportConfig {
         adapters = List.copyOf(adapters);
@@ -51,6 +55,8 @@ public record ExportConfig(
                         .toList(),
                 working.anchored(settings.text("export_dir").orElseThrow()),
                 settings.integer("export_size") * 1_000_000_000L,
+                settings.text("template").orElse(null),
+                working.absolute(settings.text("template_file").orElse(null)),
                 settings.choice("infer_dtype"));
     }
 }
