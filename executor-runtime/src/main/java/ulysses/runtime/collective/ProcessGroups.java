@@ -21,9 +21,9 @@ public final class ProcessGroups implements AutoCloseable {
     private final Collectives dataParallel;
     private boolean closed;
 
-    /** Meets all ranks of {@code assignment}; see {@link #open(Rendezvous, IntConsumer)}. */
-    public static ProcessGroups open(RankAssignment assignment, IntConsumer onStoreOpen) {
-        return open(Rendezvous.of(assignment), onStoreOpen);
+    /** Meets all ranks of {@code assignment}, and records what the groups do; see {@link #open(Rendezvous, IntConsumer)}. */
+    public static ProcessGroups open(RankAssignment assignment, IntConsumer onStoreOpen, Timeline timeline) {
+        return open(Rendezvous.of(assignment), onStoreOpen, timeline);
     }
 
     /**
@@ -33,20 +33,25 @@ public final class ProcessGroups implements AutoCloseable {
      * @throws CollectiveException if a rank does not come in time: the message names it
      */
     public static ProcessGroups open(Rendezvous rendezvous, IntConsumer onStoreOpen) {
+        return open(rendezvous, onStoreOpen, Timeline.OFF);
+    }
+
+    private static ProcessGroups open(Rendezvous rendezvous, IntConsumer onStoreOpen, Timeline timeline) {
         RendezvousStore store = RendezvousStore.open(rendezvous);
         Deque<BackendCollectives> backends = new ArrayDeque<>();
         try {
             if (rendezvous.rank() == 0) {
                 onStoreOpen.accept(store.port());
             }
-            return new ProcessGroups(rendezvous, store, backends);
+            return new ProcessGroups(rendezvous, store, backends, timeline);
         } catch (RuntimeException e) {
             closeAll(backends, store);
             throw e;
         }
     }
 
-    private ProcessGroups(Rendezvous rendezvous, RendezvousStore store, Deque<BackendCollectives> backends) {
+    private ProcessGroups(
+            Rendezvous rendezvous, RendezvousStore store, Deque<BackendCollectives> backends, Timeline timeline) {
         this.store = store;
         this.backends = backends;
         RankMesh mesh = rendezvous.mesh();
@@ -54,17 +59,17 @@ public final class ProcessGroups implements AutoCloseable {
         int sequenceRank = mesh.sequenceParallelRank(rendezvous.rank());
         List<Integer> everyone = IntStream.range(0, mesh.worldSize()).boxed().toList();
         awaitEveryone(rendezvous, everyone);
-        world = openGroup(rendezvous, "world", everyone);
-        sequenceParallel = openGroup(
+        world = timeline.over(openGroup(rendezvous, "world", everyone));
+        sequenceParallel = timeline.over(openGroup(
                 rendezvous,
                 "sequence-parallel group %d of %d".formatted(dataRank, mesh.dataParallelSize()),
-                mesh.sequenceParallelGroup(dataRank));
-        dataParallel = openGroup(
+                mesh.sequenceParallelGroup(dataRank)));
+        dataParallel = timeline.over(openGroup(
                 rendezvous,
                 "data-parallel group %d of %d".formatted(sequenceRank, mesh.sequenceParallelSize()),
                 everyone.stream()
                         .filter(rank -> mesh.sequenceParallelRank(rank) == sequenceRank)
-                        .toList());
+                        .toList()));
         // Until all have opened their groups, rank 0's store must stay open: this rank might be rank 0 and close early.
         world.barrier();
     }

@@ -230,7 +230,8 @@ final class ConfigSections {
                         ReportRules.trackers(settings),
                         settings.text("run_name").orElse(null),
                         working.absolute(settings.text("logging_dir").orElse(null)),
-                        statusPage()));
+                        statusPage(),
+                        settings.flag("profile")));
     }
 
     private @Nullable StatusPage statusPage() {

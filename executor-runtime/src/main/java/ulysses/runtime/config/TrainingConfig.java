@@ -277,14 +277,16 @@ public record TrainingConfig(
      * @param loggingDirectory {@code logging_dir}: folder of TensorBoard's event files; null means a new folder in {@code
      *     output_dir/runs}
      * @param statusPage {@code status_port} and {@code status_host} (ours); null means no page
+     * @param profile {@code profile} (ours): whether ranks record one step
      */
     public record Reporting(
             List<Tracker> trackers,
             @Nullable String runName,
             @Nullable String loggingDirectory,
-            @Nullable StatusPage statusPage) {
+            @Nullable StatusPage statusPage,
+            boolean profile) {
         /** Nowhere. */
-        public static final Reporting NONE = new Reporting(List.of(), null, null, null);
+        public static final Reporting NONE = new Reporting(List.of(), null, null, null, false);
 
         public Reporting {
             trackers = List.copyOf(trackers);

@@ -13,6 +13,7 @@ import org.bytedeco.pytorch.global.torch;
 import ulysses.runtime.checkpoint.Checkpoint;
 import ulysses.runtime.checkpoint.TrainState;
 import ulysses.runtime.collective.ProcessGroups;
+import ulysses.runtime.collective.Timeline;
 import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.ConfigException;
 import ulysses.runtime.config.ParallelConfig;
@@ -56,6 +57,7 @@ final class RankRun {
     private final RankReporter reporter;
     private final Configuration hadoop;
     private final Path scratch;
+    private final Timeline timeline;
 
     /** The rank that {@code assignment} describes. */
     RankRun(RankAssignment assignment, RankReporter reporter) {
@@ -64,6 +66,7 @@ final class RankRun {
         this.reporter = reporter;
         this.hadoop = new Configuration();
         this.scratch = Path.of(assignment.localDirectory()).resolve("rank-" + assignment.rank());
+        this.timeline = StepProfile.timeline(config);
     }
 
     /** Runs all of it; returns the optimizer steps done. */
@@ -93,7 +96,9 @@ final class RankRun {
             initialise(source, tuned, parameters);
             reporter.phase("connect", 0);
             try (ProcessGroups groups = ProcessGroups.open(
-                            assignment, port -> reporter.event(new RankEvent.StoreOpen(assignment.rank(), port)));
+                            assignment,
+                            port -> reporter.event(new RankEvent.StoreOpen(assignment.rank(), port)),
+                            timeline);
                     ParameterSharing sharing = new ParameterSharing(parameters, groups.world())) {
                 return train(source, tuned, new Trained(sharing, optimizer, rows), groups);
             }
@@ -130,7 +135,10 @@ final class RankRun {
                 tuned,
                 agreement,
                 hadoop,
-                saved -> reporter.event(new RankEvent.Saved(0, saved.state().step(), saved.path())));
+                new RunCheckpoints.Watch(
+                        saved -> reporter.event(
+                                new RankEvent.Saved(0, saved.state().step(), saved.path())),
+                        timeline));
         List<String> warnings = new ArrayList<>();
         Optional<Checkpoint> resumed = checkpoints.latest(warnings);
         warnings.forEach(reporter::warning);
@@ -146,7 +154,7 @@ final class RankRun {
                 RunReference references = new RunReference(
                         config, new RunReference.Start(source, tuned, parameters.device(), hadoop), policy, groups)) {
             Objective objective = objective(policy, references, rowSets(trained.rows(), evalRows), agreement);
-            SequenceStep sequence = new SequenceStep(policy, objective, groups.sequenceParallel());
+            SequenceStep sequence = new SequenceStep(policy, objective, groups.sequenceParallel(), timeline);
             TrainStep step = new TrainStep(
                     sequence,
                     sharing,
@@ -169,7 +177,9 @@ final class RankRun {
                             log,
                             reporter,
                             memory(),
-                            room(policy, agreement, copy(tuned))),
+                            room(policy, agreement, copy(tuned)),
+                            timeline,
+                            new StepProfile(timeline, Folder.at(config.output().outputDir(), hadoop), assignment)),
                     resumed.map(Checkpoint::state).orElseGet(() -> beginning(rowsFingerprint)));
             TrainState end = loop.run();
             finish(evaluations, log, end);

@@ -12,6 +12,7 @@ import ulysses.runtime.checkpoint.CheckpointReader;
 import ulysses.runtime.checkpoint.CheckpointStore;
 import ulysses.runtime.checkpoint.CheckpointWriter;
 import ulysses.runtime.checkpoint.TrainState;
+import ulysses.runtime.collective.Timeline;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.mesh.RankAssignment;
 import ulysses.runtime.weights.Folder;
@@ -38,20 +39,27 @@ final class RunCheckpoints implements AutoCloseable {
     private final TunedModel tuned;
     private final Agreement agreement;
     private final Configuration hadoop;
-    private final Consumer<Checkpoint> saved;
+    private final Watch watch;
     private final BackgroundWriter background = new BackgroundWriter();
     private BackgroundWriter.@Nullable Work pending;
 
-    /** {@code source} and {@code tuned}: the model that training started from, and as it is trained. {@code saved} is told of
-     * each complete checkpoint, on the writing thread of rank 0. */
+    /**
+     * Who looks on.
+     *
+     * @param saved is told of each complete checkpoint, on the writing thread of rank 0
+     * @param timeline where writing is recorded
+     */
+    record Watch(Consumer<Checkpoint> saved, Timeline timeline) {}
+
+    /** {@code source} and {@code tuned}: the model that training started from, and as it is trained. */
     RunCheckpoints(
             RankAssignment assignment,
             ModelDirectory source,
             TunedModel tuned,
             Agreement agreement,
             Configuration hadoop,
-            Consumer<Checkpoint> saved) {
-        this.saved = saved;
+            Watch watch) {
+        this.watch = watch;
         this.assignment = assignment;
         this.source = source;
         this.tuned = tuned;
@@ -146,20 +154,34 @@ final class RunCheckpoints implements AutoCloseable {
             weights.close();
             throw e;
         }
+        Timeline.Spans spans = watch.timeline().spans(Timeline.Track.WRITER);
         pending = background.begin(
                 () -> {
-                    try (weights;
+                    try (Timeline.Span span = spans.begin("write the checkpoint's part");
+                            weights;
                             states) {
                         writer.writeRank(state.step(), rank, weights.tensors(), states.tensors());
                     }
                 },
                 written -> {
                     if (rank == 0) {
-                        Checkpoint checkpoint = commit(awaitRanks(state.step(), written), state, trainerState);
+                        Checkpoint checkpoint = committed(state, trainerState, written, spans);
                         store.retain(output().saveTotalLimit());
-                        saved.accept(checkpoint);
+                        watch.saved().accept(checkpoint);
                     }
                 });
+    }
+
+    private Checkpoint committed(
+            TrainState state, String trainerState, BackgroundWriter.AllWritten written, Timeline.Spans spans)
+            throws InterruptedException {
+        List<WrittenFile> files;
+        try (Timeline.Span span = spans.begin("wait for the parts of other ranks")) {
+            files = awaitRanks(state.step(), written);
+        }
+        try (Timeline.Span span = spans.begin("commit the checkpoint")) {
+            return commit(files, state, trainerState);
+        }
     }
 
     /** Waits until the checkpoint that is being written, if any, is written, on rank 0 until it is complete. Collective. */

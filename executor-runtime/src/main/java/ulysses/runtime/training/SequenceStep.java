@@ -5,6 +5,7 @@ import java.util.Map;
 import org.bytedeco.pytorch.Tensor;
 import ulysses.runtime.attention.SequenceLayout;
 import ulysses.runtime.collective.Collectives;
+import ulysses.runtime.collective.Timeline;
 import ulysses.runtime.data.MicroBatch;
 import ulysses.runtime.data.StepBatches;
 import ulysses.runtime.memory.TensorScope;
@@ -21,12 +22,24 @@ public final class SequenceStep {
     private final CausalLm model;
     private final Objective objective;
     private final Collectives group;
+    private final Timeline timeline;
 
     /** {@code group} shares each sequence. */
     public SequenceStep(CausalLm model, Objective objective, Collectives group) {
+        this(model, objective, group, Timeline.OFF);
+    }
+
+    /** The same with its phases recorded on {@code timeline}. */
+    SequenceStep(CausalLm model, Objective objective, Collectives group, Timeline timeline) {
         this.model = model;
         this.objective = objective;
         this.group = group;
+        this.timeline = timeline;
+    }
+
+    /** Where phases are recorded. */
+    Timeline timeline() {
+        return timeline;
     }
 
     /**
@@ -43,18 +56,26 @@ public final class SequenceStep {
             Segment layers = objective.allowsDropout()
                     ? model.training(layout, slice.positions(), slice.numbers())
                     : model.on(layout, slice.positions());
-            Tensor hidden = model.embed(slice.ids()); // [s,D]
-            try (Segment.Pass pass = layers.forward(hidden)) {
+            try (Segment.Pass pass = forward(layers, slice)) {
                 Objective.Part part = new Objective.Part(batch, slice, reference, pass.output());
                 Objective.Outcome outcome = lossAndGradient(part, Math.max(1, terms));
-                model.embedBackward(slice.ids(), pass.backward(outcome.dHidden()));
+                try (Timeline.Span span = timeline.span("backward")) {
+                    model.embedBackward(slice.ids(), pass.backward(outcome.dHidden()));
+                }
                 return outcome.sums();
             }
         }
     }
 
+    private Segment.Pass forward(Segment layers, MicroBatch.Slice slice) {
+        try (Timeline.Span span = timeline.span("forward")) {
+            return layers.forward(model.embed(slice.ids())); // [s,D]
+        }
+    }
+
     private Objective.Outcome lossAndGradient(Objective.Part part, long terms) {
-        try (CausalLm.HeadUse head = model.trainHead()) {
+        try (Timeline.Span span = timeline.span("head and loss");
+                CausalLm.HeadUse head = model.trainHead()) {
             return objective.lossAndGradient(part, terms);
         }
     }

@@ -6,6 +6,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Collectors;
 import ulysses.runtime.checkpoint.TrainState;
+import ulysses.runtime.collective.Timeline;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.data.RankBatches;
 import ulysses.runtime.data.StepBatches;
@@ -38,6 +39,7 @@ final class TrainLoop {
      *
      * @param log rank 0's, empty elsewhere
      * @param evaluations one for each evaluation set
+     * @param timeline what {@code profile} writes
      */
     record Parts(
             RankMesh mesh,
@@ -49,7 +51,9 @@ final class TrainLoop {
             Optional<TrainerLog> log,
             RankReporter reporter,
             DeviceMemory memory,
-            Optional<ActivationRoom> room) {}
+            Optional<ActivationRoom> room,
+            Timeline timeline,
+            StepProfile profile) {}
 
     /** Begins after {@code start}. */
     TrainLoop(TrainingConfig config, Parts parts, TrainState start) {
@@ -68,7 +72,8 @@ final class TrainLoop {
         while (state.step() < total) {
             parts.checkpoints().check();
             parts.reporter().phase("step", state.step() + 1);
-            StepBatches batches = parts.batches().step(state.step());
+            parts.profile().begin(state.step() + 1, first, total);
+            StepBatches batches = batches();
             StepMetrics metrics = parts.step().run(batches, schedule.at(state.step()));
             if (state.step() == first) {
                 parts.room().ifPresent(room -> parts.reporter().activationRoom(room.open(batches)));
@@ -85,6 +90,7 @@ final class TrainLoop {
                 save();
                 waited += (System.nanoTime() - begin) / 1e9;
             }
+            parts.profile().end();
         }
         double steps = state.seconds() - secondsBefore;
         if (steps > 0) {
@@ -93,10 +99,17 @@ final class TrainLoop {
                             .formatted(steps, 100 * waited / steps, waited));
         }
         parts.checkpoints().finish();
+        parts.profile().finish();
         if (parts.reporter().rank() == 0) {
             strategies.summary().ifPresent(parts.reporter()::warning);
         }
         return state;
+    }
+
+    private StepBatches batches() throws IOException {
+        try (Timeline.Span span = parts.timeline().span("read rows")) {
+            return parts.batches().step(state.step());
+        }
     }
 
     private TrainState advanced(StepBatches batches, StepMetrics metrics, double loss) {
@@ -222,11 +235,17 @@ final class TrainLoop {
     private void evaluate() throws IOException {
         parts.reporter().phase("evaluate", state.step());
         for (EvaluationPass evaluation : parts.evaluations()) {
-            TrainerLog.Evaluation result = evaluation.run();
+            TrainerLog.Evaluation result = run(evaluation);
             parts.log().map(log -> log.evaluated(result)).ifPresent(this::reportLogged);
             if (parts.reporter().rank() == 0) {
                 parts.reporter().event(new RankEvent.Evaluated(0, state.step(), result.name(), result.loss()));
             }
+        }
+    }
+
+    private TrainerLog.Evaluation run(EvaluationPass evaluation) throws IOException {
+        try (Timeline.Span span = parts.timeline().span("evaluate")) {
+            return evaluation.run();
         }
     }
 
@@ -243,6 +262,8 @@ final class TrainLoop {
     private void save() {
         parts.reporter().phase("checkpoint", state.step());
         String trainerState = parts.log().map(TrainerLog::save).orElse("");
-        parts.checkpoints().save(parts.model(), state, trainerState);
+        try (Timeline.Span span = parts.timeline().span("copy for the checkpoint")) {
+            parts.checkpoints().save(parts.model(), state, trainerState);
+        }
     }
 }

@@ -2,6 +2,7 @@ package ulysses.runtime.training;
 
 import java.util.ArrayList;
 import java.util.List;
+import ulysses.runtime.collective.Timeline;
 import ulysses.runtime.config.StrategyConfig;
 import ulysses.runtime.data.StepBatches;
 import ulysses.runtime.gradient.GradientBuckets;
@@ -68,10 +69,9 @@ public final class TrainStep {
             sums = sums.plus(one);
         }
         long computed = System.nanoTime();
-        gradients.reduce();
-        SequenceStep.Means means = sequence.means(sums, terms, agreement);
+        SequenceStep.Means means = reduced(sums, terms);
         long reduced = System.nanoTime();
-        double norm = gradients.norm();
+        double norm = norm();
         boolean finite = Double.isFinite(norm) && Double.isFinite(means.loss());
         GradientStrategies.Outcome outcome = finite ? update(norm, learningRate) : GradientStrategies.Outcome.NOTHING;
         long updated = System.nanoTime();
@@ -92,6 +92,19 @@ public final class TrainStep {
                 outcome);
     }
 
+    private SequenceStep.Means reduced(Objective.Sums sums, long terms) {
+        try (Timeline.Span span = sequence.timeline().span("sum gradients over ranks")) {
+            gradients.reduce();
+            return sequence.means(sums, terms, agreement);
+        }
+    }
+
+    private double norm() {
+        try (Timeline.Span span = sequence.timeline().span("gradient norm")) {
+            return gradients.norm();
+        }
+    }
+
     /** Collective; called by all ranks or by none, since what is not finite is so on all of them after the sums. */
     private List<StepMetrics.Suspect> suspects(List<Long> ofThisRank) {
         List<StepMetrics.Suspect> all = new ArrayList<>();
@@ -108,8 +121,10 @@ public final class TrainStep {
     private GradientStrategies.Outcome update(double norm, double learningRate) {
         GradientStrategies.Outcome outcome = strategies.apply(slices, optimizer.steps(), norm);
         gradients.clip(outcome.changesGradients() ? gradients.norm() : norm, strategies.limit(outcome, maxGradNorm));
-        optimizer.step(learningRate * outcome.rateFactor());
-        sharing.publishWeights();
+        try (Timeline.Span span = sequence.timeline().span("optimizer")) {
+            optimizer.step(learningRate * outcome.rateFactor());
+            sharing.publishWeights();
+        }
         return outcome;
     }
 }

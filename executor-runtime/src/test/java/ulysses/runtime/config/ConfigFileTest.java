@@ -345,7 +345,8 @@ class ConfigFileTest {
                         List.of(TrainingConfig.Tracker.TENSORBOARD, TrainingConfig.Tracker.MLFLOW),
                         "first",
                         here("board"),
-                        null));
+                        null,
+                        false));
         assertThat(loaded.notes())
                 .containsExactly(
                         "report_to wandb is left out: it can only be reached from Python. Use tensorboard or mlflow; trainer_log.jsonl and report.html in output_dir are written anyway");

@@ -11,6 +11,8 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.stream.Stream;
 import org.apache.hadoop.conf.Configuration;
@@ -56,7 +58,8 @@ final class RankMainTest {
     @Test
     void twoRanksTrainAndLeaveLogsCheckpointAndModel() throws IOException {
         TrainingConfig config = config("""
-                save_steps: 4
+                save_steps: 3
+                profile: true
                 eval_strategy: steps
                 eval_steps: 3
                 eval_dataset: unused
@@ -79,7 +82,7 @@ final class RankMainTest {
             });
             assertThat(of(outcomes.get(0), RankEvent.Saved.class))
                     .extracting(RankEvent.Saved::step)
-                    .containsExactly(4L, 6L);
+                    .containsExactly(3L, 6L);
             assertThat(of(outcomes.get(0), RankEvent.Evaluated.class))
                     .extracting(RankEvent.Evaluated::step, RankEvent.Evaluated::set)
                     .containsExactly(
@@ -91,6 +94,7 @@ final class RankMainTest {
                             tuple(6L, "eval_few"));
             assertThat(of(outcomes.get(1), RankEvent.Step.class)).isEmpty();
             logsHoldWhatWasReported(steps);
+            tracesHoldTheThirdStep();
             resultsHoldEachSet(of(outcomes.get(0), RankEvent.Evaluated.class));
         }
         assertThat(files("output"))
@@ -102,7 +106,86 @@ final class RankMainTest {
                         "train_results.json",
                         "eval_results.json",
                         "all_results.json");
-        assertThat(files("output/checkpoint-4")).contains("MANIFEST.json", "trainer_state.json");
+        assertThat(files("output/checkpoint-3")).contains("MANIFEST.json", "trainer_state.json");
+    }
+
+    /** Phases in order, waits inside of them, what the writer did, and the operations between ranks, by bytes. */
+    private void tracesHoldTheThirdStep() throws IOException {
+        for (int rank = 0; rank < 2; rank++) {
+            Path file = folder.resolve("output/profile/step-3-rank0000%d.json".formatted(rank));
+            List<JsonNode> events = new ArrayList<>();
+            json(Files.readString(file)).get("traceEvents").forEach(events::add);
+            assertThat(events).extracting(event -> event.get("pid").asInt()).containsOnly(rank);
+            List<JsonNode> steps = spans(events, 0);
+            assertThat(steps.stream().map(RankMainTest::name).filter(name -> !name.startsWith("wait for")))
+                    .containsExactly(
+                            "read rows",
+                            "forward",
+                            "head and loss",
+                            "backward",
+                            "forward",
+                            "head and loss",
+                            "backward",
+                            "sum gradients over ranks",
+                            "gradient norm",
+                            "optimizer",
+                            "evaluate",
+                            "evaluate",
+                            "copy for the checkpoint");
+            assertThat(steps.stream().map(RankMainTest::name)).contains("wait for all-to-all", "wait for all-reduce");
+            liesInsideOrBehind(steps);
+            assertThat(spans(events, 1).stream().map(RankMainTest::name))
+                    .containsExactlyElementsOf(
+                            rank == 0
+                                    ? List.of(
+                                            "write the checkpoint's part",
+                                            "wait for the parts of other ranks",
+                                            "commit the checkpoint")
+                                    : List.of("write the checkpoint's part"));
+            List<JsonNode> exchanges = of(events, "b").stream()
+                    .filter(event -> name(event).equals("all-to-all"))
+                    .toList();
+            assertThat(exchanges).hasSizeGreaterThanOrEqualTo(2 * 2 * 4); // micro-batches, layers, two each way
+            assertThat(exchanges).allSatisfy(event -> {
+                assertThat(event.at("/args/bytes").asLong()).isPositive();
+                assertThat(event.at("/args/group").asText()).isEqualTo("sequence-parallel group 0 of 1");
+            });
+            assertThat(of(events, "e")).hasSameSizeAs(of(events, "b"));
+        }
+    }
+
+    private static void liesInsideOrBehind(List<JsonNode> spans) {
+        for (int i = 1; i < spans.size(); i++) {
+            JsonNode span = spans.get(i);
+            for (JsonNode before : spans.subList(0, i)) {
+                assertThat(span.get("ts").asLong() >= end(before) || end(span) <= end(before))
+                        .as("%s lies in %s or behind it", span, before)
+                        .isTrue();
+            }
+        }
+    }
+
+    private static long end(JsonNode span) {
+        return span.get("ts").asLong() + span.get("dur").asLong();
+    }
+
+    private static String name(JsonNode event) {
+        return event.get("name").asText();
+    }
+
+    private static List<JsonNode> of(List<JsonNode> events, String kind) {
+        return events.stream()
+                .filter(event -> event.get("ph").asText().equals(kind))
+                .toList();
+    }
+
+    private static List<JsonNode> spans(List<JsonNode> events, int track) {
+        return of(events, "X").stream()
+                .filter(event -> event.get("tid").asInt() == track)
+                .sorted(Comparator.comparingLong(
+                                (JsonNode event) -> event.get("ts").asLong())
+                        .thenComparingLong(event -> -event.get("dur").asLong()))
+                .toList();
     }
 
     private void logsHoldWhatWasReported(List<RankEvent.Step> steps) throws IOException {
@@ -134,6 +217,7 @@ final class RankMainTest {
         List<Double> one = losses(config("output_dir: " + folder.resolve("one")), 1);
         List<Double> two = losses(config("zero_stage: 3\noutput_dir: " + folder.resolve("two")), 2);
 
+        assertThat(folder.resolve("one/profile")).doesNotExist();
         assertThat(one).hasSize(STEPS);
         for (int step = 0; step < STEPS; step++) {
             assertThat(two.get(step)).isCloseTo(one.get(step), within(1e-5));
