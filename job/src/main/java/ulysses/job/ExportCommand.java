@@ -160,7 +160,7 @@ final class ExportCommand {
                         ModelHub.Parts.MODEL);
         ModelDirectory base = ModelDirectory.open(model, hadoop);
         ModelSpec spec =
-                source.run().map(run -> TunedModel.scaled(run, base.spec())).orElse(base.spec());
+                source.run().map(run -> TunedModel.shape(run, base.spec())).orElse(base.spec());
         TunedModel before = TunedModel.merged(
                 spec,
                 adapter.origin().merged().stream()

@@ -65,7 +65,9 @@ final class TrainCommand {
         TunedModel tuned = TunedModel.of(config, spec, hadoop); // refuses what does not fit the model or adapters
         describe(config, tuned, out);
         try (JobSession session = JobSession.open(conf, "ulysses train", config.parallel())) {
-            Preflight preflight = Preflight.of(session.context(), config).heads(spec.heads(), spec.kvHeads());
+            Preflight preflight = Preflight.of(session.context(), config)
+                    .heads(spec.heads(), spec.kvHeads())
+                    .attention(tuned.spec());
             reference(config, hadoop).ifPresent(other -> preflight.reference(other, spec.vocabularySize()));
             if (model.companions().contains(ModelDirectory.TOKENIZER)) { // rows that are tokenized already need none
                 Tokenizer tokenizer = Tokenizer.open(config.model().modelNameOrPath(), hadoop);

@@ -8,6 +8,7 @@ import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.SparkConf;
 import org.apache.spark.api.java.JavaSparkContext;
 import ulysses.driver.launch.BarrierLaunch;
+import ulysses.runtime.config.AttentionPattern;
 import ulysses.runtime.config.ConfigException;
 import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.TrainingConfig;
@@ -80,6 +81,15 @@ public final class Preflight {
                     ("num_key_value_heads %d is not divisible by sequence_parallel_size %d: some kv heads are sent to more than"
                                     + " one rank")
                             .formatted(kvHeads, group));
+        }
+        return this;
+    }
+
+    /** Checks whether the device has kernels for what the queries of {@code model} see. */
+    public Preflight attention(ModelSpec model) {
+        boolean sparse = !model.patterns().stream().allMatch(AttentionPattern::isPlainWindow);
+        if (sparse && config.parallel().device() == ParallelConfig.Device.CUDA) {
+            problems.add(new Problem("device", "cuda", "has no kernel for this attention", AttentionPattern.CPU_ONLY));
         }
         return this;
     }

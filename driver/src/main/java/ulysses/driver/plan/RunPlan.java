@@ -6,6 +6,7 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalInt;
 import ulysses.runtime.config.ActivationMemory;
+import ulysses.runtime.config.AttentionPattern;
 
 /**
  * A run on a device: whether it fits, how long a step takes, and the smallest change that would fit.
@@ -49,7 +50,13 @@ public record RunPlan(
 
     /** Why the device can't run this at all, whatever its memory. */
     public Optional<String> refusal() {
-        return hardware.isCpu() || shape.isBfloat16()
+        if (hardware.isCpu()) {
+            return Optional.empty();
+        }
+        if (!shape.model().patterns().stream().allMatch(AttentionPattern::isPlainWindow)) {
+            return Optional.of(AttentionPattern.CPU_ONLY);
+        }
+        return shape.isBfloat16()
                 ? Optional.empty()
                 : Optional.of("needs bf16: true (attention on CUDA computes in bfloat16)");
     }

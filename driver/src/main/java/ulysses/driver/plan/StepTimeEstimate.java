@@ -89,18 +89,10 @@ public record StepTimeEstimate(
         for (int layer = 0; layer < shape.model().layers(); layer++) {
             int products = strengths.get(layer) == Strength.INPUT ? 9 : 7;
             pairs += products
-                    * keysSeen(shape.rowTokens(), shape.model().window(layer))
+                    * shape.model().pattern(layer).pairs(shape.rowTokens())
                     * shape.batch().rows();
         }
         return perProduct * pairs;
-    }
-
-    /** Query-key pairs of a causal document of {@code length} tokens with {@code window}, 0 for none. */
-    private static double keysSeen(long length, int window) {
-        if (window == 0 || window >= length) {
-            return length * (length + 1.0) / 2;
-        }
-        return window * (window + 1.0) / 2 + (double) (length - window) * window;
     }
 
     /** All parts together. */

@@ -24,6 +24,7 @@ public final class Runs {
                         TrainingConfig.ComputeType.FLOAT32,
                         null,
                         "auto",
+                        TrainingConfig.Attention.OF_THE_MODEL,
                         ActivationMemory.ATTENTION),
                 new TrainingConfig.Data(
                         List.of("sample"),

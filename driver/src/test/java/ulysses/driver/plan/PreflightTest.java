@@ -7,6 +7,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Iterator;
+import java.util.List;
 import java.util.OptionalInt;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.IntSupplier;
@@ -17,11 +18,13 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import ulysses.driver.launch.Runs;
+import ulysses.runtime.config.AttentionPattern;
 import ulysses.runtime.config.ConfigException;
 import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.ParallelConfig.Device;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.mesh.RankMesh;
+import ulysses.runtime.weights.ModelSpec;
 
 class PreflightTest {
     private final AtomicLong clock = new AtomicLong();
@@ -40,6 +43,18 @@ class PreflightTest {
                 .containsExactly(
                         "ref_model's vocab_size 32 is not that of model_name_or_path, 64; name a model with the same tokenizer",
                         "sequence_parallel_size 8 is more than num_attention_heads 4 of ref_model; use at most 4");
+    }
+
+    @Test
+    void sparseAttentionIsRefusedOnGpus() {
+        ModelSpec sinks = SmallRun.model().withAttention(new TrainingConfig.Attention(8, 2, List.of()));
+        conf.set("spark.task.resource.gpu.amount", "1").set("spark.executor.resource.gpu.amount", "1");
+
+        ConfigException refusal =
+                refusal(preflight(parallel(1, 1, Device.CUDA), slots(1)).attention(sinks));
+
+        assertThat(refusal.problems())
+                .contains("device cuda has no kernel for this attention; " + AttentionPattern.CPU_ONLY);
     }
 
     @Test

@@ -3,13 +3,16 @@ package ulysses.driver.plan;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import ulysses.driver.plan.RunShape.Batch;
 import ulysses.driver.plan.RunShape.Mesh;
 import ulysses.runtime.config.ActivationMemory;
+import ulysses.runtime.config.AttentionPattern;
 import ulysses.runtime.config.ParallelConfig.Device;
+import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
 
 class StepTimeEstimateTest {
@@ -101,6 +104,28 @@ class StepTimeEstimateTest {
 
         assertThat(StepTimeEstimate.attentionOperations(shape))
                 .isEqualTo(2 * 2 * 14 * 4 * 2 * (16 * 17 / 2 + 48 * 16.0)); // two rows, two layers
+    }
+
+    @Test
+    void blocksBoundAttention() {
+        AttentionPattern pattern = new AttentionPattern(16, 1, 16);
+        RunShape shape = new RunShape(
+                SmallRun.model().withAttention(new TrainingConfig.Attention(0, 0, List.of(pattern))),
+                ComputeType.FLOAT32,
+                ActivationMemory.ATTENTION,
+                Device.CPU,
+                64,
+                new Batch(1, 1),
+                new Mesh(1, 1));
+
+        assertThat(StepTimeEstimate.attentionOperations(shape))
+                .isEqualTo(2
+                        * 14
+                        * 4
+                        * 2
+                        * (4 * 16 * 17 / 2 + 3 * 16 * 16.0)); // own blocks, and the first one from the others
+        assertThat(RunPlan.of(shape, SmallRun.device("gpu", 1e9)).refusal()).contains(AttentionPattern.CPU_ONLY);
+        assertThat(RunPlan.of(shape, SmallRun.device("cpu", 1e9)).refusal()).isEmpty();
     }
 
     @Test

@@ -2,12 +2,13 @@ package ulysses.runtime.attention;
 
 import org.bytedeco.pytorch.Tensor;
 import ulysses.runtime.attention.HeadSequenceExchange.Qkv;
+import ulysses.runtime.config.AttentionPattern;
 import ulysses.runtime.config.ParallelConfig;
 
 /**
  * Attention over the whole sequence for this rank's heads: {@code softmax(q kᵀ / √H) v}, where a query sees the keys up to its own
- * position, of its own document, and within the window if there is one (the window counts the query itself). Forward keeps the
- * logsumexp, so backward needs no second forward (FlashAttention-2, arXiv:2307.08691).
+ * position, of its own document, and of its {@link AttentionPattern}. Forward keeps the logsumexp, so backward needs no second
+ * forward (FlashAttention-2, arXiv:2307.08691).
  */
 public sealed interface CoreAttention
         permits CpuFlashAttention, CudaAttention, CudaFlashAttention, CudaEfficientAttention {
@@ -26,11 +27,11 @@ public sealed interface CoreAttention
         }
     }
 
-    /** The kernels for {@code device}; {@code window} keys a query sees, itself included, 0 for all before it. */
-    static CoreAttention on(ParallelConfig.Device device, int window) {
+    /** The kernels for {@code device}; throws {@link IllegalArgumentException} where it has none for {@code pattern}. */
+    static CoreAttention on(ParallelConfig.Device device, AttentionPattern pattern) {
         return switch (device) {
-            case CPU -> new CpuFlashAttention(window);
-            case CUDA -> new CudaAttention(window);
+            case CPU -> new CpuFlashAttention(pattern);
+            case CUDA -> new CudaAttention(pattern);
         };
     }
 

@@ -1,69 +1,59 @@
 package ulysses.runtime.attention;
 
-import java.util.ArrayList;
-import java.util.List;
-import org.bytedeco.pytorch.Scalar;
+import java.util.Objects;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
 import ulysses.runtime.attention.HeadSequenceExchange.Qkv;
+import ulysses.runtime.attention.QueryTiles.Tile;
+import ulysses.runtime.config.AttentionPattern;
 import ulysses.runtime.memory.AtenOperator;
 import ulysses.runtime.memory.TensorScope;
 
 /**
- * The flash kernel for CPU, called document by document; with a window, block of queries by block of queries, so that the work
- * grows with S times the window. The kernel reads grouped kv heads itself (tried: kv gradients come back summed).
+ * The flash kernel for CPU, called for each of the pattern's {@link QueryTiles} with the keys that it sees: sinks and local ones side
+ * by side. The kernel reads grouped kv heads itself (tried: kv gradients come back summed).
  */
 final class CpuFlashAttention implements CoreAttention {
-
-    /** Fewest and most queries of one windowed call, chosen, not tuned: few drown in calls, many pay for masked keys. */
-    private static final int SMALLEST_BLOCK = 128;
-
-    private static final int LARGEST_BLOCK = 512;
 
     private static final AtenOperator FORWARD = AtenOperator.named("_scaled_dot_product_flash_attention_for_cpu");
     private static final AtenOperator BACKWARD =
             AtenOperator.named("_scaled_dot_product_flash_attention_for_cpu_backward");
 
-    private final int window;
+    private final QueryTiles tiles;
 
-    /** {@code window} keys a query sees, itself included; 0 means all before it. */
-    CpuFlashAttention(int window) {
-        this.window = window;
-    }
-
-    /** Queries [start, start + queries) over keys [keyStart, start + queries): one call of the kernel. */
-    private record Block(int start, int queries, int keyStart) {
-        int keys() {
-            return start + queries - keyStart;
-        }
-
-        boolean isCausal() {
-            return keyStart == start;
-        }
+    /** Queries see the keys of {@code pattern}. */
+    CpuFlashAttention(AttentionPattern pattern) {
+        this.tiles = new QueryTiles(pattern);
     }
 
     @Override
     public Output forward(Qkv qkv, SequenceLayout layout) {
         try (TensorScope scope = TensorScope.open()) {
-            TensorVector outs = new TensorVector();
-            TensorVector logsumexps = new TensorVector();
-            for (Block block : blocks(layout)) {
+            Tensor out = torch.empty_like(qkv.q()).contiguous(); // [S,n,H]
+            @Nullable Tensor logsumexp = null; // [n,S]
+            Masks masks = new Masks(qkv.q());
+            for (Tile tile : tiles.of(layout)) {
+                @Nullable Tensor mask = masks.of(tile);
                 try (TensorScope inner = TensorScope.open()) {
                     Tensor[] result = FORWARD.call(
-                            queries(qkv.q(), block),
-                            keys(qkv.k(), block),
-                            keys(qkv.v(), block),
+                            queries(qkv.q(), tile),
+                            keys(qkv.k(), tile),
+                            keys(qkv.v(), tile),
                             0.0,
-                            needsNoMask(block),
-                            mask(block, qkv.q()),
+                            tile.isCausal(),
+                            mask,
                             null);
-                    outs.push_back(result[0].squeeze(0).transpose(0, 1)); // [queries,n,H]
-                    logsumexps.push_back(result[1].squeeze(0)); // [n,queries]
+                    queries(out, tile).copy_(result[0]);
+                    if (logsumexp == null) {
+                        long[] shape = {qkv.q().size(1), layout.length()};
+                        logsumexp = inner.keep(result[1].new_empty(shape));
+                    }
+                    ofQueries(logsumexp, tile).copy_(result[1].squeeze(0)); // [n,queries]
                 }
             }
-            return new Output(scope.keep(joined(outs, 0).contiguous()), scope.keep(joined(logsumexps, 1)));
+            return new Output(scope.keep(out), scope.keep(Objects.requireNonNull(logsumexp)));
         }
     }
 
@@ -97,73 +87,95 @@ final class CpuFlashAttention implements CoreAttention {
                     torch.empty_like(qkv.q()).contiguous(),
                     torch.zeros_like(qkv.k()).contiguous(),
                     torch.zeros_like(qkv.v()).contiguous());
-            for (Block block : blocks(layout)) {
+            Masks masks = new Masks(qkv.q());
+            for (Tile tile : tiles.of(layout)) {
+                @Nullable Tensor mask = masks.of(tile);
                 try (TensorScope inner = TensorScope.open()) {
                     Tensor[] result = BACKWARD.call(
-                            queries(dOut, block),
-                            queries(qkv.q(), block),
-                            keys(qkv.k(), block),
-                            keys(qkv.v(), block),
-                            queries(output.out(), block),
-                            output.logsumexp()
-                                    .narrow(1, block.start(), block.queries())
-                                    .contiguous()
-                                    .unsqueeze(0),
+                            queries(dOut, tile),
+                            queries(qkv.q(), tile),
+                            keys(qkv.k(), tile),
+                            keys(qkv.v(), tile),
+                            queries(output.out(), tile),
+                            ofQueries(output.logsumexp(), tile).contiguous().unsqueeze(0),
                             0.0,
-                            needsNoMask(block),
-                            mask(block, qkv.q()),
+                            tile.isCausal(),
+                            mask,
                             null);
-                    queries(gradients.q(), block).copy_(result[0]);
-                    keys(gradients.k(), block).add_(result[1]);
-                    keys(gradients.v(), block).add_(result[2]);
+                    queries(gradients.q(), tile).copy_(result[0]);
+                    addToKeys(gradients.k(), tile, result[1]);
+                    addToKeys(gradients.v(), tile, result[2]);
                 }
             }
             return new Qkv(scope.keep(gradients.q()), scope.keep(gradients.k()), scope.keep(gradients.v()));
         }
     }
 
-    private List<Block> blocks(SequenceLayout layout) {
-        List<Block> blocks = new ArrayList<>();
-        for (int d = 0; d < layout.documents(); d++) {
-            int start = layout.start(d);
-            int length = layout.length(d);
-            if (window == 0 || length <= window) {
-                blocks.add(new Block(start, length, start));
-                continue;
-            }
-            int step = Math.max(SMALLEST_BLOCK, Math.min(window, LARGEST_BLOCK));
-            for (int first = start; first < start + length; first += step) {
-                int queries = Math.min(step, start + length - first);
-                blocks.add(new Block(first, queries, Math.max(start, first - window + 1)));
-            }
+    /** The mask of the tile before serves the next one where they look alike, as all but the first and last of a document do. */
+    private final class Masks {
+        private final Tensor like;
+        private QueryTiles.@Nullable MaskShape shape;
+        private @Nullable Tensor mask;
+
+        Masks(Tensor like) {
+            this.like = like;
         }
-        return blocks;
-    }
 
-    private boolean needsNoMask(Block block) {
-        return block.isCausal() && (window == 0 || block.queries() <= window);
-    }
-
-    /** 0 where query i of the block sees key j, else -inf, [queries, keys]; null where plain causal masking does. */
-    private @Nullable Tensor mask(Block block, Tensor like) {
-        if (needsNoMask(block)) {
-            return null;
+        /** [queries, keys] of {@code tile}, valid until the next call; null where plain causal masking does. */
+        @Nullable
+        Tensor of(Tile tile) {
+            if (tile.isCausal()) {
+                return null;
+            }
+            QueryTiles.MaskShape wanted = tiles.maskShape(tile);
+            if (mask == null || !wanted.equals(shape)) {
+                if (mask != null) {
+                    mask.close();
+                }
+                mask = torch.tensor(tiles.mask(tile))
+                        .view(tile.queries(), tile.keys())
+                        .to(like.scalar_type());
+                shape = wanted;
+            }
+            return mask;
         }
-        int shift = block.start() - block.keyStart();
-        Tensor hidden = torch.full(
-                new long[] {block.queries(), block.keys()}, new Scalar(Double.NEGATIVE_INFINITY), like.options());
-        return hidden.triu(shift + 1L).add_(hidden.tril(shift - (long) window)); // future, and too far back
     }
 
-    private static Tensor queries(Tensor x, Block block) {
-        return x.narrow(0, block.start(), block.queries()).transpose(0, 1).unsqueeze(0); // [1,n,queries,H]
+    private static Tensor queries(Tensor x, Tile tile) {
+        return heads(x.narrow(0, tile.document() + tile.start(), tile.queries())); // [1,n,queries,H]
     }
 
-    private static Tensor keys(Tensor x, Block block) {
-        return x.narrow(0, block.keyStart(), block.keys()).transpose(0, 1).unsqueeze(0); // [1,k,keys,H]
+    private static Tensor ofQueries(Tensor logsumexp, Tile tile) {
+        return logsumexp.narrow(1, tile.document() + tile.start(), tile.queries()); // [n,queries]
     }
 
-    private static Tensor joined(TensorVector parts, long axis) {
-        return parts.size() == 1 ? new Tensor(parts.get(0)) : torch.cat(parts, axis);
+    /** Sinks, then local keys. */
+    private static Tensor keys(Tensor x, Tile tile) {
+        if (tile.sinks() == 0) {
+            return heads(localKeys(x, tile)); // [1,k,keys,H]
+        }
+        TensorVector parts = new TensorVector(sinks(x, tile), localKeys(x, tile));
+        return heads(torch.cat(parts, 0)); // [1,k,keys,H]
+    }
+
+    /** Adds gradients [1,k,keys,H] of what {@link #keys} gave. */
+    private static void addToKeys(Tensor x, Tile tile, Tensor gradients) {
+        Tensor byKey = gradients.squeeze(0).transpose(0, 1); // [keys,k,H]
+        localKeys(x, tile).add_(byKey.narrow(0, tile.sinks(), tile.localKeys()));
+        if (tile.sinks() > 0) {
+            sinks(x, tile).add_(byKey.narrow(0, 0, tile.sinks()));
+        }
+    }
+
+    private static Tensor sinks(Tensor x, Tile tile) {
+        return x.narrow(0, tile.document(), tile.sinks());
+    }
+
+    private static Tensor localKeys(Tensor x, Tile tile) {
+        return x.narrow(0, tile.document() + tile.keyStart(), tile.localKeys());
+    }
+
+    private static Tensor heads(Tensor x) {
+        return x.transpose(0, 1).unsqueeze(0);
     }
 }

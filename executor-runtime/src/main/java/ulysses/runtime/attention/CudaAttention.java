@@ -3,6 +3,7 @@ package ulysses.runtime.attention;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import ulysses.runtime.attention.HeadSequenceExchange.Qkv;
+import ulysses.runtime.config.AttentionPattern;
 
 /**
  * Attention on CUDA: FlashAttention-2 in bfloat16, the memory-efficient kernel in float32. The choice depends on the dtype alone, so
@@ -13,8 +14,12 @@ final class CudaAttention implements CoreAttention {
     private final CoreAttention flash;
     private final CoreAttention efficient;
 
-    /** {@code window} keys a query sees, itself included; 0 means all before it. */
-    CudaAttention(int window) {
+    /** Dense or a sliding window; anything else is refused. */
+    CudaAttention(AttentionPattern pattern) {
+        if (!pattern.isPlainWindow()) {
+            throw new IllegalArgumentException(AttentionPattern.CPU_ONLY);
+        }
+        int window = pattern.localBlocks();
         this.flash = new CudaFlashAttention(window);
         this.efficient = new CudaEfficientAttention(window);
     }

@@ -10,6 +10,7 @@ import ulysses.runtime.attention.CoreAttention;
 import ulysses.runtime.attention.HeadSequenceExchange.Qkv;
 import ulysses.runtime.attention.SequenceLayout;
 import ulysses.runtime.check.GpuCheck.Measured;
+import ulysses.runtime.config.AttentionPattern;
 import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.memory.TensorScope;
 
@@ -77,7 +78,7 @@ final class AttentionCheck {
 
     private static List<Tensor> outputAndGradients(
             ParallelConfig.Device device, Qkv qkv, Tensor dOut, SequenceLayout layout, int window) {
-        CoreAttention core = CoreAttention.on(device, window);
+        CoreAttention core = CoreAttention.on(device, AttentionPattern.window(window));
         CoreAttention.Output output = core.forward(qkv, layout);
         Qkv gradients = core.backward(dOut, qkv, output, layout);
         return List.of(output.out(), gradients.q(), gradients.k(), gradients.v());

@@ -34,6 +34,7 @@ final class ConfigRules {
         new ScheduleRules(settings, problems, notes).check();
         precisionAndDevice();
         activationMemory();
+        new AttentionSettings(settings).check(problems);
         sequenceParallel();
         ranks();
         new ReportRules(settings, problems, notes).check();

@@ -58,6 +58,7 @@ final class ConfigSections {
                 bf16 ? ComputeType.BFLOAT16 : ComputeType.FLOAT32,
                 settings.isGiven("rope_scaling") ? settings.choice("rope_scaling") : null,
                 settings.choice("flash_attn"),
+                new AttentionSettings(settings).config(),
                 activationMemory());
     }
 

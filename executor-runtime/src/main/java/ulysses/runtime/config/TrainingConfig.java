@@ -94,6 +94,31 @@ public record TrainingConfig(
     }
 
     /**
+     * What becomes of the model's attention; the same for documents of any length, since places count from a document's start.
+     *
+     * @param window {@code attention_window} (ours): keys that a query of any layer sees, itself included; 0 keeps config.json's
+     * @param sinks {@code attention_sinks} (ours): first tokens of a document that every query of a layer with a window sees too
+     * @param blocks {@code attention_block_pattern} (ours): patterns in the place of the model's, layer by layer, starting again
+     *     after the last one
+     */
+    public record Attention(int window, int sinks, List<AttentionPattern> blocks) {
+        /** As config.json has it. */
+        public static final Attention OF_THE_MODEL = new Attention(0, 0, List.of());
+
+        public Attention {
+            blocks = List.copyOf(blocks);
+        }
+
+        /** The pattern of layer {@code layer}, where the model's is {@code stored}. */
+        public AttentionPattern of(int layer, AttentionPattern stored) {
+            if (!blocks.isEmpty()) {
+                return blocks.get(layer % blocks.size());
+            }
+            return (window == 0 ? stored : AttentionPattern.window(window)).withSinks(sinks);
+        }
+    }
+
+    /**
      * The model to start from.
      *
      * @param modelNameOrPath {@code model_name_or_path}: folder on local disk or any Hadoop file system, or an id of the Hugging Face hub
@@ -103,6 +128,7 @@ public record TrainingConfig(
      * @param computeType {@code bf16}: false is float32
      * @param ropeScaling {@code rope_scaling}: linear, dynamic, yarn or llama3; null keeps config.json's
      * @param flashAttention {@code flash_attn}: auto, disabled, sdpa, fa2; all give the same numbers here
+     * @param attention which keys queries see, where that is not left to config.json
      * @param activationMemory what layers keep for backward; everything with {@code disable_gradient_checkpointing}
      */
     public record Model(
@@ -113,6 +139,7 @@ public record TrainingConfig(
             ComputeType computeType,
             @Nullable String ropeScaling,
             String flashAttention,
+            Attention attention,
             ActivationMemory activationMemory) {
 
         /** The same model, in {@code folder}. */
@@ -125,6 +152,7 @@ public record TrainingConfig(
                     computeType,
                     ropeScaling,
                     flashAttention,
+                    attention,
                     activationMemory);
         }
     }

@@ -110,7 +110,7 @@ public final class CausalLm {
         this.rotary = new RotaryEmbedding(spec);
         this.heads = new HeadLayout(spec.heads(), spec.kvHeads(), group.size());
         for (int i = 0; i < spec.layers(); i++) {
-            CoreAttention core = CoreAttention.on(how.device(), spec.window(i));
+            CoreAttention core = CoreAttention.on(how.device(), spec.pattern(i));
             UlyssesAttention attention = new UlyssesAttention(heads, core, group);
             layers.add(new DecoderLayer(spec, i, weights, attention, how));
         }

@@ -92,7 +92,7 @@ final class RunReference implements AutoCloseable {
             return new ReferenceModel(policy.withoutAdapters(), group());
         }
         ModelDirectory source = source(other);
-        ModelSpec spec = other.isEmpty() ? start.tuned().spec() : TunedModel.scaled(config, source.spec());
+        ModelSpec spec = other.isEmpty() ? start.tuned().spec() : TunedModel.shape(config, source.spec());
         int vocabulary = start.tuned().spec().vocabularySize();
         if (spec.vocabularySize() != vocabulary) {
             throw new WeightsException(
@@ -191,10 +191,11 @@ final class RunReference implements AutoCloseable {
     /** Changes with anything that changes what the model says. */
     private String fingerprint(Optional<String> other) throws IOException {
         CRC32C checksum = new CRC32C();
-        String settings = "%s %s %s %s %s"
+        String settings = "%s %s %s %s %s %s"
                 .formatted(
                         config.model().computeType(),
                         config.model().ropeScaling(),
+                        config.model().attention(),
                         config.data().cutoffLength(),
                         isDrawn(other) ? config.step().seed() : "",
                         source(other).spec());

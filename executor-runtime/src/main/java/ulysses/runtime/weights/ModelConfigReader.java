@@ -9,6 +9,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
+import ulysses.runtime.config.AttentionPattern;
 import ulysses.runtime.weights.ModelSpec.Family;
 
 /** Turns one config.json into a {@link ModelSpec}, collecting every reason why it can't be used. */
@@ -77,7 +78,7 @@ final class ModelConfigReader {
                 biasByKey && bias,
                 family == Family.LLAMA && config.path("mlp_bias").asBoolean(false),
                 number("initializer_range", 0.02),
-                windows(family, layers),
+                windows(family, layers).stream().map(AttentionPattern::window).toList(),
                 tokenId("bos_token_id"),
                 tokenId("pad_token_id"),
                 eosIds(),

@@ -4,7 +4,10 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
+import ulysses.runtime.config.AttentionPattern;
+import ulysses.runtime.config.TrainingConfig;
 
 /**
  * The shape of a decoder-only language model, read from config.json in either dialect (transformers 4 or 5).
@@ -26,7 +29,7 @@ import org.jspecify.annotations.Nullable;
  * @param outputBias whether the projection behind attention has a bias
  * @param mlpBias whether the MLP's projections have a bias
  * @param initializerRange {@code initializer_range}: standard deviation of random weights
- * @param windows per layer how many tokens back a query sees, itself included; 0 means all
+ * @param patterns per layer which keys a query sees
  * @param bosId {@code bos_token_id}
  * @param padId {@code pad_token_id}: transformers gives this row of the embedding no gradient; null when there is none
  * @param eosIds {@code eos_token_id}, none, one or several
@@ -50,7 +53,7 @@ public record ModelSpec(
         boolean outputBias,
         boolean mlpBias,
         double initializerRange,
-        List<Integer> windows,
+        List<AttentionPattern> patterns,
         @Nullable Integer bosId,
         @Nullable Integer padId,
         List<Integer> eosIds,
@@ -100,10 +103,10 @@ public record ModelSpec(
     }
 
     public ModelSpec {
-        windows = List.copyOf(windows);
+        patterns = List.copyOf(patterns);
         eosIds = List.copyOf(eosIds);
-        if (windows.size() != layers) {
-            throw new IllegalArgumentException("%d windows for %d layers".formatted(windows.size(), layers));
+        if (patterns.size() != layers) {
+            throw new IllegalArgumentException("%d patterns for %d layers".formatted(patterns.size(), layers));
         }
     }
 
@@ -112,9 +115,9 @@ public record ModelSpec(
         return ModelConfigReader.read(json, source);
     }
 
-    /** Tokens back that a query of {@code layer} sees, itself included; 0 means all. */
-    public int window(int layer) {
-        return windows.get(layer);
+    /** Which keys a query of {@code layer} sees. */
+    public AttentionPattern pattern(int layer) {
+        return patterns.get(layer);
     }
 
     /** {@code architectures} of config.json. */
@@ -148,12 +151,29 @@ public record ModelSpec(
                 throw new WeightsException(
                         "rope_scaling %s is not known; use linear, dynamic, yarn or llama3".formatted(type));
         };
-        return with(scaling, enlarged, tiedHead);
+        return with(scaling, enlarged, tiedHead, patterns);
+    }
+
+    /**
+     * This model with the attention that {@code asked} makes of its own.
+     *
+     * @throws WeightsException when sinks are asked for and no layer has a window
+     */
+    public ModelSpec withAttention(TrainingConfig.Attention asked) {
+        List<AttentionPattern> changed = IntStream.range(0, layers)
+                .mapToObj(layer -> asked.of(layer, pattern(layer)))
+                .toList();
+        if (asked.sinks() > 0 && changed.stream().allMatch(AttentionPattern::isDense)) {
+            throw new WeightsException(
+                    "attention_sinks %d: no layer of the model has a sliding window, so every query sees them anyway; set attention_window, or leave attention_sinks out"
+                            .formatted(asked.sinks()));
+        }
+        return with(ropeScaling, maxPositions, tiedHead, changed);
     }
 
     /** This model with a head of its own. */
     public ModelSpec withUntiedHead() {
-        return with(ropeScaling, maxPositions, false);
+        return with(ropeScaling, maxPositions, false, patterns);
     }
 
     private int originalPositions() {
@@ -163,7 +183,7 @@ public record ModelSpec(
         return ropeScaling instanceof RopeScaling.Yarn yarn ? yarn.originalPositions() : maxPositions;
     }
 
-    private ModelSpec with(RopeScaling scaling, int positions, boolean tied) {
+    private ModelSpec with(RopeScaling scaling, int positions, boolean tied, List<AttentionPattern> attention) {
         return new ModelSpec(
                 family,
                 hiddenSize,
@@ -182,7 +202,7 @@ public record ModelSpec(
                 outputBias,
                 mlpBias,
                 initializerRange,
-                windows,
+                attention,
                 bosId,
                 padId,
                 eosIds,
@@ -245,15 +265,14 @@ public record ModelSpec(
      * Floating-point operations of forward and backward for one token, recomputation left out: 6 per weight of a matrix product
      * (head included, embedding not), and 12 * heads * headSize per layer and per key that a query sees.
      *
-     * @param documentLength tokens of a document; a causal query sees half of them on average, or its window
+     * @param documentLength tokens of a document; a causal query sees half of them on average, or what its pattern shows
      */
     public double flopsPerToken(double documentLength) {
         long headWeights = (long) vocabularySize * hiddenSize;
         double products = 6.0 * (nonEmbeddingParameterCount() + (tiedHead ? headWeights : 0));
         double attention = 0;
-        for (int window : windows) {
-            double seen = documentLength / 2;
-            attention += 12.0 * heads * headSize * (window == 0 ? seen : Math.min(seen, window));
+        for (AttentionPattern pattern : patterns) {
+            attention += 12.0 * heads * headSize * pattern.keysOnAverage(documentLength);
         }
         return products + attention;
     }

@@ -52,19 +52,20 @@ public record TunedModel(
     }
 
     /**
-     * What {@code config} makes of the model {@code stored}, rotary scaling included; throws {@link WeightsException} when the two
+     * What {@code config} makes of the model {@code stored}, rotary scaling and attention included; throws {@link WeightsException} when the two
      * don't fit, with all problems.
      */
     public static TunedModel of(TrainingConfig config, ModelSpec stored, Configuration hadoop) {
-        return of(config.tuning(), scaled(config, stored), hadoop);
+        return of(config.tuning(), shape(config, stored), hadoop);
     }
 
-    /** The model {@code stored} with the rotary scaling that {@code config} asks for. */
-    public static ModelSpec scaled(TrainingConfig config, ModelSpec stored) {
+    /** The model {@code stored} with the rotary scaling and the attention that {@code config} asks for. */
+    public static ModelSpec shape(TrainingConfig config, ModelSpec stored) {
         String scaling = config.model().ropeScaling();
-        return scaling == null
+        ModelSpec scaled = scaling == null
                 ? stored
                 : stored.withRopeScaling(scaling, config.data().cutoffLength());
+        return scaled.withAttention(config.model().attention());
     }
 
     /** What {@code tuning} makes of {@code spec}; throws {@link WeightsException} when the two don't fit, with all problems. */

@@ -8,8 +8,8 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.junit.jupiter.params.provider.ValueSource;
 import ulysses.runtime.attention.HeadSequenceExchange.Qkv;
+import ulysses.runtime.config.AttentionPattern;
 import ulysses.runtime.config.ParallelConfig.Device;
 import ulysses.runtime.memory.NativeRuntime;
 import ulysses.runtime.memory.TensorArrays;
@@ -28,35 +28,58 @@ final class CoreAttentionTest {
     private static final List<SequenceLayout> LAYOUTS = List.of(
             new SequenceLayout(new int[] {0, 300}), new SequenceLayout(new int[] {0, 1, 6, 7, 44, 174, 175, 425, 428}));
 
-    @ParameterizedTest(name = "window {0}, {1} heads over {2}")
+    @ParameterizedTest(name = "{1} local blocks of {0}, {2} sinks, {3} heads over {4}")
     @CsvSource({
-        "0,4,4",
-        "0,4,2",
-        "0,6,1",
-        "1,4,2",
-        "3,4,4",
-        "3,6,1",
-        "24,4,2",
-        "128,4,2",
-        "200,4,4",
-        "200,6,2",
-        "1000,4,2"
+        "1,0,0,4,4",
+        "1,0,0,4,2",
+        "1,0,0,6,1",
+        "1,1,0,4,2",
+        "1,3,0,4,4",
+        "1,3,0,6,1",
+        "1,24,0,4,2",
+        "1,128,0,4,2",
+        "1,200,0,4,4",
+        "1,200,0,6,2",
+        "1,1000,0,4,2",
+        "1,1,1,4,2",
+        "1,24,4,4,2",
+        "1,3,150,6,1",
+        "1,128,1000,4,4",
+        "16,1,0,4,2",
+        "16,2,16,4,4",
+        "16,1,40,6,1",
+        "100,1,0,4,2",
+        "100,1,100,4,2",
+        "7,4,21,6,2"
     })
-    void equalsAMaskedSoftmax(int window, int heads, int kvHeads) {
+    void equalsAMaskedSoftmax(int block, int local, int sinks, int heads, int kvHeads) {
+        AttentionPattern pattern = new AttentionPattern(block, local, sinks);
         for (SequenceLayout layout : LAYOUTS) {
-            try (TensorScope scope = TensorScope.open()) {
-                Random random = new Random(window * 100L + heads);
-                Qkv qkv = gaussian(random, layout.length(), heads, kvHeads);
-                Tensor dOut = TensorArrays.gaussian(random, layout.length(), heads, SIZE);
-                Autograd.Result plain = Autograd.of(
-                        leaves -> PlainAttention.apply(leaves.get(0), leaves.get(1), leaves.get(2), layout, window),
-                        List.of(qkv.q(), qkv.k(), qkv.v()),
-                        dOut);
+            equalsAMaskedSoftmax(pattern, layout, heads, kvHeads);
+        }
+    }
 
-                compare(qkv, dOut, layout, window, plain, torch.ScalarType.Double, 1e-13);
-                compare(qkv, dOut, layout, window, plain, torch.ScalarType.Float, 1e-6);
-                compare(qkv, dOut, layout, window, plain, torch.ScalarType.BFloat16, 2e-2);
-            }
+    /** Blocks longer than a tile of queries, and tiles of several blocks. */
+    @ParameterizedTest(name = "{1} local blocks of {0}, {2} sinks")
+    @CsvSource({"600,1,600", "64,5,64", "700,1,0"})
+    void equalsAMaskedSoftmaxOverManyTiles(int block, int local, int sinks) {
+        AttentionPattern pattern = new AttentionPattern(block, local, sinks);
+        equalsAMaskedSoftmax(pattern, new SequenceLayout(new int[] {0, 5, 1900}), 2, 1);
+    }
+
+    private static void equalsAMaskedSoftmax(AttentionPattern pattern, SequenceLayout layout, int heads, int kvHeads) {
+        try (TensorScope scope = TensorScope.open()) {
+            Random random = new Random(pattern.localBlocks() * 100L + heads);
+            Qkv qkv = gaussian(random, layout.length(), heads, kvHeads);
+            Tensor dOut = TensorArrays.gaussian(random, layout.length(), heads, SIZE);
+            Autograd.Result plain = Autograd.of(
+                    leaves -> PlainAttention.apply(leaves.get(0), leaves.get(1), leaves.get(2), layout, pattern),
+                    List.of(qkv.q(), qkv.k(), qkv.v()),
+                    dOut);
+
+            compare(qkv, dOut, layout, pattern, plain, torch.ScalarType.Double, 1e-13);
+            compare(qkv, dOut, layout, pattern, plain, torch.ScalarType.Float, 1e-6);
+            compare(qkv, dOut, layout, pattern, plain, torch.ScalarType.BFloat16, 2e-2);
         }
     }
 
@@ -66,8 +89,9 @@ final class CoreAttentionTest {
     void moreThreadsThanOneChangeNothing(int heads, int kvHeads) {
         torch.set_num_threads(2);
         try {
-            equalsAMaskedSoftmax(0, heads, kvHeads);
-            equalsAMaskedSoftmax(24, heads, kvHeads);
+            equalsAMaskedSoftmax(1, 0, 0, heads, kvHeads);
+            equalsAMaskedSoftmax(1, 24, 0, heads, kvHeads);
+            equalsAMaskedSoftmax(16, 2, 16, heads, kvHeads);
         } finally {
             torch.set_num_threads(1);
         }
@@ -77,11 +101,11 @@ final class CoreAttentionTest {
             Qkv exact,
             Tensor dOut,
             SequenceLayout layout,
-            int window,
+            AttentionPattern pattern,
             Autograd.Result plain,
             torch.ScalarType type,
             double tolerance) {
-        CoreAttention core = CoreAttention.on(Device.CPU, window);
+        CoreAttention core = CoreAttention.on(Device.CPU, pattern);
         Qkv qkv = new Qkv(exact.q().to(type), exact.k().to(type), exact.v().to(type));
 
         CoreAttention.Output output = core.forward(qkv, layout);
@@ -103,14 +127,14 @@ final class CoreAttentionTest {
                 .isLessThan(tolerance);
     }
 
-    @ParameterizedTest(name = "window {0}")
-    @ValueSource(ints = {0, 3, 128})
-    void changingOneDocumentLeavesEveryBitOfTheOthers(int window) {
+    @ParameterizedTest(name = "{1} local blocks of {0}, {2} sinks")
+    @CsvSource({"1,0,0", "1,3,0", "1,128,0", "1,3,2", "16,1,32"})
+    void changingOneDocumentLeavesEveryBitOfTheOthers(int block, int local, int sinks) {
         SequenceLayout layout = LAYOUTS.get(1);
         int changed = 4; // tokens 44 to 174
-        CoreAttention core = CoreAttention.on(Device.CPU, window);
+        CoreAttention core = CoreAttention.on(Device.CPU, new AttentionPattern(block, local, sinks));
         try (TensorScope scope = TensorScope.open()) {
-            Random random = new Random(window);
+            Random random = new Random(local);
             Qkv before = floats(gaussian(random, layout.length(), 4, 2));
             Tensor dOut =
                     TensorArrays.gaussian(random, layout.length(), 4, SIZE).to(torch.ScalarType.Float);

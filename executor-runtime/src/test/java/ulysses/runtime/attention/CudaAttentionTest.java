@@ -7,6 +7,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import ulysses.runtime.attention.HeadSequenceExchange.Qkv;
+import ulysses.runtime.config.AttentionPattern;
 import ulysses.runtime.config.ParallelConfig.Device;
 import ulysses.runtime.memory.TensorScope;
 
@@ -25,8 +26,19 @@ final class CudaAttentionTest {
             Tensor x = torch.ones(40, 2, 8).to(bf16 ? torch.ScalarType.BFloat16 : torch.ScalarType.Float);
             SequenceLayout layout = new SequenceLayout(new int[] {0, 9, 40});
 
-            assertThatThrownBy(() -> CoreAttention.on(Device.CUDA, window).forward(new Qkv(x, x, x), layout))
+            assertThatThrownBy(() -> CoreAttention.on(Device.CUDA, AttentionPattern.window(window))
+                            .forward(new Qkv(x, x, x), layout))
                     .hasMessageContaining(kernel); // host memory: the dispatcher finds no kernel
         }
+    }
+
+    @ParameterizedTest(name = "{1} local blocks of {0}, {2} sinks")
+    @CsvSource({"1,8,1", "16,2,0"})
+    void refusesWhatItsKernelsCannotDo(int block, int local, int sinks) {
+        AttentionPattern pattern = new AttentionPattern(block, local, sinks);
+
+        assertThatThrownBy(() -> CoreAttention.on(Device.CUDA, pattern))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("on CUDA use attention_window alone, or dense attention");
     }
 }

@@ -11,6 +11,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import ulysses.runtime.attention.HeadSequenceExchange.Qkv;
 import ulysses.runtime.collective.Collectives;
 import ulysses.runtime.collective.RankThreads;
+import ulysses.runtime.config.AttentionPattern;
 import ulysses.runtime.config.ParallelConfig.Device;
 import ulysses.runtime.memory.TensorArrays;
 import ulysses.runtime.memory.TensorScope;
@@ -26,17 +27,21 @@ final class UlyssesAttentionTest {
     private static final int SIZE = 8; // H
     private static final SequenceLayout LAYOUT = new SequenceLayout(new int[] {0, 1, 14, 15, 40, 60}); // S = 60
 
-    @ParameterizedTest(name = "P = {0}, window {1}")
-    @CsvSource({"1,0", "2,0", "3,0", "4,0", "5,0", "6,0", "4,7"})
-    void eachPartEqualsThatOfTheWholeSequence(int ranks, int window) {
+    @ParameterizedTest(name = "P = {0}, {2} local blocks of {1}, {3} sinks")
+    @CsvSource({
+        "1,1,0,0", "2,1,0,0", "3,1,0,0", "4,1,0,0", "5,1,0,0", "6,1,0,0", "4,1,7,0", "1,1,7,2", "2,1,7,2", "4,1,7,2",
+        "1,4,2,4", "2,4,2,4", "4,4,2,4"
+    })
+    void eachPartEqualsThatOfTheWholeSequence(int ranks, int block, int local, int sinks) {
+        AttentionPattern pattern = new AttentionPattern(block, local, sinks);
         RankThreads.forEachRank(ranks, groups -> {
             for (int[] ratio : new int[][] {{8, 8}, {8, 2}, {8, 1}, {6, 2}, {7, 1}, {14, 2}, {28, 4}}) {
-                check(groups.sequenceParallel(), ratio[0], ratio[1], window);
+                check(groups.sequenceParallel(), ratio[0], ratio[1], pattern);
             }
         });
     }
 
-    private static void check(Collectives group, int heads, int kvHeads, int window) {
+    private static void check(Collectives group, int heads, int kvHeads, AttentionPattern pattern) {
         try (TensorScope scope = TensorScope.open()) {
             Random random = new Random(heads); // the same on all ranks
             List<Tensor> qkv = List.of(
@@ -45,12 +50,12 @@ final class UlyssesAttentionTest {
                     TensorArrays.gaussian(random, LAYOUT.length(), kvHeads, SIZE));
             Tensor dOutput = TensorArrays.gaussian(random, LAYOUT.length(), heads, SIZE);
             Autograd.Result plain = Autograd.of(
-                    leaves -> PlainAttention.apply(leaves.get(0), leaves.get(1), leaves.get(2), LAYOUT, window),
+                    leaves -> PlainAttention.apply(leaves.get(0), leaves.get(1), leaves.get(2), LAYOUT, pattern),
                     qkv,
                     dOutput);
 
             HeadLayout layout = new HeadLayout(heads, kvHeads, group.size());
-            UlyssesAttention attention = new UlyssesAttention(layout, CoreAttention.on(Device.CPU, window), group);
+            UlyssesAttention attention = new UlyssesAttention(layout, CoreAttention.on(Device.CPU, pattern), group);
             Qkv local = new Qkv(part(qkv.get(0), group), part(qkv.get(1), group), part(qkv.get(2), group));
             Qkv exchanged = attention.exchange(local);
             UlyssesAttention.Forward forward = attention.forward(exchanged, LAYOUT);

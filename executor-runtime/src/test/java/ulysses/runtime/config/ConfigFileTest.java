@@ -49,7 +49,15 @@ class ConfigFileTest {
                         8, 1, 5e-5, 3, -1, "linear", Map.of(), 0, 0, 0, 0.9, 0.999, 1e-8, 1, 42, 42, true));
         assertThat(config.model())
                 .isEqualTo(new TrainingConfig.Model(
-                        "model", "main", null, false, ComputeType.FLOAT32, null, "auto", ActivationMemory.ATTENTION));
+                        "model",
+                        "main",
+                        null,
+                        false,
+                        ComputeType.FLOAT32,
+                        null,
+                        "auto",
+                        TrainingConfig.Attention.OF_THE_MODEL,
+                        ActivationMemory.ATTENTION));
         assertThat(config.data().cutoffLength()).isEqualTo(2048);
         assertThat(config.data().datasetDir()).isEqualTo(here("data"));
         assertThat(config.data().enableThinking()).isTrue();
@@ -334,6 +342,21 @@ class ConfigFileTest {
                 .hasSize(strategies.strategies().isEmpty() ? 0 : 1);
         assertThat(TrainingConfig.fromJson(loaded.config().toJson())).isEqualTo(loaded.config());
         return strategies;
+    }
+
+    @Test
+    void attentionIsTheModelsUnlessARunAsksForAnother() {
+        assertThat(load(SMALLEST + "attention_window: 4096\nattention_sinks: 4\n")
+                        .config()
+                        .model()
+                        .attention())
+                .isEqualTo(new TrainingConfig.Attention(4096, 4, List.of()));
+        TrainingConfig blocks = load(SMALLEST + "attention_block_pattern: [8+1, 32+0]\nattention_block_size: 64\n")
+                .config();
+        assertThat(blocks.model().attention())
+                .isEqualTo(new TrainingConfig.Attention(
+                        0, 0, List.of(new AttentionPattern(64, 8, 64), new AttentionPattern(64, 32, 0))));
+        assertThat(TrainingConfig.fromJson(blocks.toJson())).isEqualTo(blocks);
     }
 
     @Test

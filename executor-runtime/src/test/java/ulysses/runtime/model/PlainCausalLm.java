@@ -105,7 +105,7 @@ public final class PlainCausalLm {
             k = norm(weights, self + "k_norm", k);
         }
         Tensor out = PlainAttention.apply(
-                rotated(q, batch.positions()), rotated(k, batch.positions()), v, layout, spec.window(layer));
+                rotated(q, batch.positions()), rotated(k, batch.positions()), v, layout, spec.pattern(layer));
         return linear(weights, self + "o_proj", out.reshape(x.size(0), (long) spec.heads() * spec.headSize()));
     }
 

@@ -23,7 +23,9 @@ import ulysses.runtime.collective.Collectives;
 import ulysses.runtime.collective.RankThreads;
 import ulysses.runtime.collective.SingleRank;
 import ulysses.runtime.config.ActivationMemory;
+import ulysses.runtime.config.AttentionPattern;
 import ulysses.runtime.config.ParallelConfig;
+import ulysses.runtime.config.TrainingConfig.Attention;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
 import ulysses.runtime.data.MicroBatch;
 import ulysses.runtime.memory.TensorArrays;
@@ -69,7 +71,17 @@ final class SegmentGradientTest {
                 "mistral; 4; 2; , \"sliding_window\": 5"
             })
     void equalsOneGraphOfAutograd(String family, int heads, int kvHeads, String more) {
-        ModelSpec spec = SmallModels.spec(family, heads, kvHeads, more);
+        equalsOneGraphOfAutograd(SmallModels.spec(family, heads, kvHeads, more));
+    }
+
+    @Test
+    void sparseAttentionEqualsOneGraphOfAutograd() {
+        Attention blocks = new Attention(0, 0, List.of(new AttentionPattern(4, 1, 4), new AttentionPattern(3, 2, 0)));
+        equalsOneGraphOfAutograd(SmallModels.llama().withAttention(new Attention(5, 2, List.of())));
+        equalsOneGraphOfAutograd(SmallModels.llama().withAttention(blocks));
+    }
+
+    private static void equalsOneGraphOfAutograd(ModelSpec spec) {
         try (Parameters parameters = SmallModels.parameters(spec, ComputeType.FLOAT32)) {
             PlainCausalLm.Result plain = new PlainCausalLm(spec).lossAndGradients(parameters, BATCH);
 
@@ -97,6 +109,7 @@ final class SegmentGradientTest {
         RankThreads.forEachRank(ranks, groups -> {
             for (ModelSpec spec : List.of(
                     SmallModels.llama(),
+                    SmallModels.llama().withAttention(new Attention(0, 0, List.of(new AttentionPattern(4, 2, 4)))),
                     SmallModels.spec("qwen3", 6, 2, ""),
                     SmallModels.spec("mistral", 7, 1, ", \"sliding_window\": 5"))) {
                 try (Parameters parameters = SmallModels.parameters(spec, ComputeType.FLOAT32)) {

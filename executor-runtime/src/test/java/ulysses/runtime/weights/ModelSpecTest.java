@@ -6,6 +6,8 @@ import static org.assertj.core.api.Assertions.within;
 
 import java.util.List;
 import org.junit.jupiter.api.Test;
+import ulysses.runtime.config.AttentionPattern;
+import ulysses.runtime.config.TrainingConfig.Attention;
 import ulysses.runtime.weights.ModelSpec.Family;
 
 final class ModelSpecTest {
@@ -44,7 +46,7 @@ final class ModelSpecTest {
         assertThat(four.padId()).isNull();
         assertThat(llama(", \"pad_token_id\": 3").padId()).isEqualTo(3);
         assertThat(four.storedType()).isEqualTo(DataType.BF16);
-        assertThat(four.windows()).containsExactly(0, 0);
+        assertThat(windows(four)).containsExactly(0, 0);
     }
 
     @Test
@@ -95,15 +97,40 @@ final class ModelSpecTest {
 
     @Test
     void qwenHasAWindowOnlyWhenSwitchedOn() {
-        assertThat(qwen(2, ", \"use_sliding_window\": false").windows()).containsExactly(0, 0, 0);
-        assertThat(qwen(2, ", \"use_sliding_window\": true, \"max_window_layers\": 1")
-                        .windows())
+        assertThat(windows(qwen(2, ", \"use_sliding_window\": false"))).containsExactly(0, 0, 0);
+        assertThat(windows(qwen(2, ", \"use_sliding_window\": true, \"max_window_layers\": 1")))
                 .containsExactly(0, 32, 32);
-        assertThat(qwen(
-                                3,
-                                ", \"use_sliding_window\": true, \"layer_types\": [\"sliding_attention\", \"full_attention\", \"full_attention\"]")
-                        .windows())
+        assertThat(
+                        windows(
+                                qwen(
+                                        3,
+                                        ", \"use_sliding_window\": true, \"layer_types\": [\"sliding_attention\", \"full_attention\", \"full_attention\"]")))
                 .containsExactly(32, 0, 0);
+    }
+
+    @Test
+    void aRunMayAskForOtherAttention() {
+        ModelSpec mixed = qwen(2, ", \"use_sliding_window\": true, \"max_window_layers\": 1");
+        AttentionPattern near = new AttentionPattern(16, 4, 16);
+        AttentionPattern far = new AttentionPattern(16, 8, 0);
+
+        assertThat(mixed.withAttention(Attention.OF_THE_MODEL)).isEqualTo(mixed);
+        assertThat(mixed.withAttention(new Attention(0, 4, List.of())).patterns())
+                .containsExactly(
+                        AttentionPattern.DENSE, new AttentionPattern(1, 32, 4), new AttentionPattern(1, 32, 4));
+        assertThat(mixed.withAttention(new Attention(8, 2, List.of())).patterns())
+                .containsOnly(new AttentionPattern(1, 8, 2));
+        assertThat(mixed.withAttention(new Attention(0, 0, List.of(near, far))).patterns())
+                .containsExactly(near, far, near);
+        assertThatThrownBy(() -> llama("").withAttention(new Attention(0, 4, List.of())))
+                .isInstanceOf(WeightsException.class)
+                .hasMessage(
+                        "attention_sinks 4: no layer of the model has a sliding window, so every query sees them anyway; set attention_window, or leave attention_sinks out");
+    }
+
+    private static List<Integer> windows(ModelSpec spec) {
+        assertThat(spec.patterns()).allMatch(AttentionPattern::isPlainWindow);
+        return spec.patterns().stream().map(AttentionPattern::localBlocks).toList();
     }
 
     @Test
@@ -111,7 +138,7 @@ final class ModelSpecTest {
         ModelSpec spec = ModelSpec.parse(
                 LLAMA.formatted(", \"sliding_window\": 24").replace("\"llama\"", "\"mistral\""), "config.json");
 
-        assertThat(spec.windows()).containsExactly(24, 24);
+        assertThat(windows(spec)).containsExactly(24, 24);
     }
 
     @Test
