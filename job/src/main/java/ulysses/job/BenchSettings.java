@@ -5,6 +5,8 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import ulysses.runtime.config.ConfigException;
 
 /**
@@ -12,28 +14,39 @@ import ulysses.runtime.config.ConfigException;
  *
  * @param shape {@code --shape}: a name that comes along, or a folder with a config.json
  * @param lengths {@code --seq}: tokens of the sequence, one or several separated by commas
- * @param ranks {@code --ranks}: ranks that share each sequence
+ * @param ranks {@code --ranks}: ranks that share each sequence, one number or several
  * @param threads {@code --threads}: threads of each rank
  * @param steps {@code --steps}: steps that count
  * @param warmup {@code --warmup}: steps before them
  * @param documents {@code --docs}: equal documents in the sequence
  * @param trainedShare {@code --valid_fraction}: share of each document's tokens that are trained
  * @param bf16 {@code --dtype bf16}, else fp32
- * @param activationMemory {@code --activation_memory}: what layers keep for backward, as the key of the same name
+ * @param activationMemory {@code --activation_memory}: what layers keep for backward, as the key of the same name; one or several
+ * @param zeroStages {@code --zero_stage}, as the key of the same name; one or several
+ * @param attention {@code --attention_window} and its like, as the keys of the same names
  * @param cuda {@code --device cuda}: rank r computes on GPU r; else cpu
+ * @param output {@code --output}: folder of the page; empty for none
+ * @param longestInBytes {@code --longest_in}: memory of all ranks together in which the longest sequence is looked for; 0 for none
  */
 record BenchSettings(
         String shape,
         List<Integer> lengths,
-        int ranks,
+        List<Integer> ranks,
         int threads,
         int steps,
         int warmup,
         int documents,
         double trainedShare,
         boolean bf16,
-        String activationMemory,
-        boolean cuda) {
+        List<String> activationMemory,
+        List<Integer> zeroStages,
+        Map<String, String> attention,
+        boolean cuda,
+        String output,
+        long longestInBytes) {
+
+    private static final List<String> ATTENTION =
+            List.of("attention_window", "attention_sinks", "attention_block_pattern", "attention_block_size");
 
     private static final Map<String, String> DEFAULTS = defaults();
 
@@ -49,8 +62,35 @@ record BenchSettings(
         defaults.put("valid_fraction", "1.0");
         defaults.put("dtype", "fp32");
         defaults.put("activation_memory", "attention");
+        defaults.put("zero_stage", "0");
+        ATTENTION.forEach(key -> defaults.put(key, ""));
         defaults.put("device", "cpu");
+        defaults.put("output", "");
+        defaults.put("longest_in", "0");
         return defaults;
+    }
+
+    BenchSettings {
+        attention = Map.copyOf(attention);
+    }
+
+    /**
+     * What one line of a chart has in common.
+     *
+     * @param ranks that share each sequence
+     */
+    record Setting(int ranks, String activationMemory, int zeroStage) {
+        String label() {
+            return "P = %d, %s, zero_stage %d".formatted(ranks, activationMemory, zeroStage);
+        }
+    }
+
+    /** All combinations. */
+    List<Setting> settings() {
+        return ranks.stream()
+                .flatMap(p -> activationMemory.stream()
+                        .flatMap(kept -> zeroStages.stream().map(stage -> new Setting(p, kept, stage))))
+                .toList();
     }
 
     /** Reads the options of a command line; throws {@link ConfigException} with all problems. */
@@ -67,16 +107,20 @@ record BenchSettings(
         Reader reader = new Reader(given, problems);
         BenchSettings settings = new BenchSettings(
                 reader.text("shape"),
-                reader.lengths(),
-                reader.number("ranks", 1),
+                reader.numbers("seq", 2),
+                reader.numbers("ranks", 1),
                 reader.number("threads", 1),
                 reader.number("steps", 1),
                 reader.number("warmup", 0),
                 reader.number("docs", 1),
                 reader.share(),
                 reader.either("dtype", "bf16", "fp32"),
-                reader.text("activation_memory"),
-                reader.either("device", "cuda", "cpu"));
+                List.of(reader.text("activation_memory").split(",", -1)),
+                reader.numbers("zero_stage", 0),
+                reader.attention(),
+                reader.either("device", "cuda", "cpu"),
+                reader.text("output"),
+                reader.bytes("longest_in"));
         if (!problems.isEmpty()) {
             throw new ConfigException("bench", problems);
         }
@@ -106,10 +150,27 @@ record BenchSettings(
             return least;
         }
 
-        List<Integer> lengths() {
-            return Arrays.stream(text("seq").split(",", -1))
-                    .map(length -> whole("seq", length.strip(), 2))
+        List<Integer> numbers(String key, int least) {
+            return Arrays.stream(text(key).split(",", -1))
+                    .map(number -> whole(key, number.strip(), least))
                     .toList();
+        }
+
+        Map<String, String> attention() {
+            Map<String, String> keys = new LinkedHashMap<>();
+            ATTENTION.stream().filter(key -> !text(key).isEmpty()).forEach(key -> keys.put(key, text(key)));
+            return keys;
+        }
+
+        /** With a binary unit: 20GiB, 512MiB; 0 alone. */
+        long bytes(String key) {
+            Matcher size = Pattern.compile("(\\d{1,9})(?:([KMGT])i?B?)?").matcher(text(key));
+            if (size.matches()) {
+                int shift = size.group(2) == null ? 0 : 10 * ("KMGT".indexOf(size.group(2)) + 1);
+                return Long.parseLong(size.group(1)) << shift;
+            }
+            problems.add("%s %s: write a size such as 20GiB".formatted(key, text(key)));
+            return 0;
         }
 
         double share() {

@@ -5,9 +5,9 @@ final class PageStyle {
     static final String CSS = """
 
             :root { --ink: #1d2430; --dim: #5d6a7e; --paper: #ffffff; --card: #f6f8fa; --rule: #dde3ea;
-              --first: #1f77b4; --pale: #a5c9e1; --second: #d9541e; --trained: #cdebd3; --bad: #b3261e; --warn: #8a5a00; }
+              --first: #1f77b4; --pale: #a5c9e1; --second: #d9541e; --third: #2b8a3e; --fourth: #7b4fb5; --trained: #cdebd3; --bad: #b3261e; --warn: #8a5a00; }
             @media (prefers-color-scheme: dark) { :root { --ink: #e4e9f0; --dim: #98a5b8; --paper: #14181f; --card: #1c222c;
-              --rule: #313a47; --first: #62b0e8; --pale: #4b7ea8; --second: #ff9a6b; --trained: #1f4a2c; --bad: #ff8a80;
+              --rule: #313a47; --first: #62b0e8; --pale: #4b7ea8; --second: #ff9a6b; --third: #6fcf86; --fourth: #b99cf0; --trained: #1f4a2c; --bad: #ff8a80;
               --warn: #f0c060; } }
             * { box-sizing: border-box; }
             body { margin: 0 auto; padding: 24px; max-width: 1340px; background: var(--paper); color: var(--ink);
@@ -24,14 +24,16 @@ final class PageStyle {
             .key { margin-left: 12px; color: var(--dim); font-size: 13px; }
             .key::before { content: ""; display: inline-block; width: 16px; height: 3px; margin-right: 5px; vertical-align: middle; }
             .key.first::before { background: var(--first); } .key.pale::before { background: var(--pale); }
-            .key.second::before { background: var(--second); }
+            .key.second::before { background: var(--second); } .key.third::before { background: var(--third); }
+            .key.fourth::before { background: var(--fourth); }
             svg { display: block; width: 100%; height: auto; }
             .grid { stroke: var(--rule); stroke-width: 1; } .axis { stroke: var(--dim); fill: none; }
             .tick { fill: var(--dim); font-size: 12px; }
             .line { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
             .line.first { stroke: var(--first); } .line.pale { stroke: var(--pale); stroke-width: 1.5; } .line.second { stroke: var(--second); }
+            .line.third { stroke: var(--third); } .line.fourth { stroke: var(--fourth); }
             .point { fill: transparent; } .point:hover { fill: var(--second); } .alone.first { fill: var(--first); }
-            .alone.second { fill: var(--second); } .alone.pale { fill: var(--pale); }
+            .alone.second { fill: var(--second); } .alone.third { fill: var(--third); } .alone.fourth { fill: var(--fourth); } .alone.pale { fill: var(--pale); }
             #config td:first-child { white-space: nowrap; } #config td:nth-child(2) { min-width: 200px; }
             .parts { display: flex; flex-wrap: wrap; gap: 0 60px; }
             table { border-collapse: collapse; font-size: 14px; } th, td { padding: 3px 14px 3px 0; text-align: left; vertical-align: top; }

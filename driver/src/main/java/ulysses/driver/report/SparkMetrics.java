@@ -78,6 +78,7 @@ final class SparkMetrics implements RunFollower, Source {
         metrics.ofParts("compute_seconds", RankEvent.Measured::computeSeconds);
         metrics.ofParts("reduce_seconds", RankEvent.Measured::reduceSeconds);
         metrics.ofParts("optimizer_seconds", RankEvent.Measured::optimizerSeconds);
+        metrics.ofParts("wait_share", RankEvent.Measured::waitShare);
         metrics.ofParts("exchange_bytes_rank_0", RankEvent.Measured::exchangeBytes);
         metrics.gauge("eval_loss", State::evalLoss);
         metrics.gauge("attempts", State::attempts);

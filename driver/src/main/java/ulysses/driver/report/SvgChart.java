@@ -10,9 +10,10 @@ import java.util.stream.Stream;
  *
  * @param title what is drawn
  * @param unit of the values; may be empty
+ * @param across what the horizontal axis counts, in the singular
  * @param lines drawn one over the other, the first one at the back
  */
-record SvgChart(String title, String unit, List<Line> lines) {
+record SvgChart(String title, String unit, String across, List<Line> lines) {
     private static final int WIDTH = 640;
     private static final int HEIGHT = 260;
     private static final int LEFT = 68;
@@ -29,6 +30,11 @@ record SvgChart(String title, String unit, List<Line> lines) {
      * @param style class in the style sheet
      */
     record Line(String label, String style, Series series) {}
+
+    /** Over the steps of a run. */
+    SvgChart(String title, String unit, List<Line> lines) {
+        this(title, unit, "step", lines);
+    }
 
     SvgChart {
         lines = lines.stream().filter(line -> !line.series().isEmpty()).toList();
@@ -73,7 +79,7 @@ record SvgChart(String title, String unit, List<Line> lines) {
         return HEIGHT - BOTTOM - y.share(value) * (HEIGHT - TOP - BOTTOM);
     }
 
-    private static void grid(StringBuilder svg, Axis x, Axis y) {
+    private void grid(StringBuilder svg, Axis x, Axis y) {
         int floor = HEIGHT - BOTTOM;
         for (double tick : y.ticks()) {
             double at = up(y, tick);
@@ -91,11 +97,11 @@ record SvgChart(String title, String unit, List<Line> lines) {
         }
         svg.append(format("<path class=\"axis\" d=\"M%d %dV%dH%d\"/>", LEFT, TOP, floor, WIDTH - RIGHT));
         svg.append(format(
-                "<text class=\"tick\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">step</text>%n",
-                (LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 6));
+                "<text class=\"tick\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%s</text>%n",
+                (LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 6, ReportPage.escape(across)));
     }
 
-    private static void draw(StringBuilder svg, Line line, Axis x, Axis y) {
+    private void draw(StringBuilder svg, Line line, Axis x, Axis y) {
         List<Series.Point> points = line.series().thinned(POINTS).points();
         StringBuilder path = new StringBuilder();
         for (Series.Point point : points) {
@@ -108,12 +114,13 @@ record SvgChart(String title, String unit, List<Line> lines) {
         }
         for (Series.Point point : points) {
             svg.append(format(
-                    "<circle class=\"%s %s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%s\"><title>step %.0f, %s: %s</title></circle>",
+                    "<circle class=\"%s %s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%s\"><title>%s %.0f, %s: %s</title></circle>",
                     points.size() == 1 ? "alone" : "point",
                     line.style(),
                     across(x, point.step()),
                     up(y, point.value()),
                     points.size() == 1 ? "4" : "5",
+                    ReportPage.escape(across),
                     point.step(),
                     ReportPage.escape(line.label()),
                     ReportPage.number(point.value())));

@@ -10,6 +10,7 @@ import java.net.http.HttpResponse;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import org.apache.spark.SparkConf;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.junit.jupiter.api.Test;
@@ -33,7 +34,7 @@ class SparkMetricsTest {
             SparkMetrics metrics = SparkMetrics.register().orElseThrow();
             metrics.accept(new RankEvent.Phase(0, "load", 0));
             metrics.accept(ReportedRun.step(3, 2.5));
-            metrics.accept(new RankEvent.Measured(0, 3, 0.3, 0.1, 0.05, 1 << 20));
+            metrics.accept(new RankEvent.Measured(0, 3, 0.3, 0.1, 0.05, 1 << 20, Map.of(), 0.25));
             metrics.accept(new RankEvent.Warning(1, "little memory left"));
 
             String page = page(spark);
@@ -43,6 +44,7 @@ class SparkMetricsTest {
                     .contains("metrics_ulysses_driver_ulysses_loss_Value{type=\"gauges\"} 2.5")
                     .contains("metrics_ulysses_driver_ulysses_tokens_per_second_Value{type=\"gauges\"} 2000.0")
                     .contains("metrics_ulysses_driver_ulysses_reduce_seconds_Value{type=\"gauges\"} 0.1")
+                    .contains("metrics_ulysses_driver_ulysses_wait_share_Value{type=\"gauges\"} 0.25")
                     .contains("metrics_ulysses_driver_ulysses_attempts_Value{type=\"gauges\"} 1.0")
                     .contains("metrics_ulysses_driver_ulysses_warnings_Value{type=\"gauges\"} 1.0");
 

@@ -7,6 +7,8 @@ import ulysses.runtime.attention.HeadSequenceExchange.Qkv;
 import ulysses.runtime.collective.Collectives;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.mesh.HeadLayout;
+import ulysses.runtime.segment.PhaseClock;
+import ulysses.runtime.segment.PhaseClock.Phase;
 
 /**
  * Attention over a sequence that is split over the ranks of a group: exchange, core attention, exchange (DeepSpeed-Ulysses,
@@ -17,9 +19,11 @@ public final class UlyssesAttention {
     private final HeadSequenceExchange exchange;
     private final CoreAttention core;
     private final LocalHeads localHeads;
+    private final PhaseClock clock;
 
-    /** {@code core} over {@code heads} split over {@code group}. */
-    public UlyssesAttention(HeadLayout heads, CoreAttention core, Collectives group) {
+    /** {@code core} over {@code heads} split over {@code group}; {@code clock} is told the time of both. */
+    public UlyssesAttention(HeadLayout heads, CoreAttention core, Collectives group, PhaseClock clock) {
+        this.clock = clock;
         this.exchange = new HeadSequenceExchange(heads, group);
         this.core = core;
         this.localHeads =
@@ -34,7 +38,8 @@ public final class UlyssesAttention {
      * takes them. The result belongs to the caller's scope.
      */
     public Qkv exchange(Qkv local) {
-        try (TensorScope scope = TensorScope.open()) {
+        try (TensorScope scope = TensorScope.open();
+                PhaseClock.Span time = clock.start(Phase.EXCHANGE)) {
             Qkv global = localHeads.spread(exchange.scatterHeads(local)); // [S,n,H], [S,k,H]
             return new Qkv(scope.keep(global.q()), scope.keep(global.k()), scope.keep(global.v()));
         }
@@ -43,8 +48,11 @@ public final class UlyssesAttention {
     /** What {@link #exchange} gave to [s,N,H]; everything in the result belongs to the caller's scope. */
     public Forward forward(Qkv exchanged, SequenceLayout layout) {
         try (TensorScope scope = TensorScope.open()) {
-            CoreAttention.Output result = core.forward(exchanged, layout); // [S,n,H]
-            Tensor output = exchange.gatherOutputHeads(result.out()); // [s,N,H]
+            CoreAttention.Output result; // [S,n,H]
+            try (PhaseClock.Span time = clock.start(Phase.ATTENTION)) {
+                result = core.forward(exchanged, layout);
+            }
+            Tensor output = outputAgain(result); // [s,N,H]
             scope.keep(result.out());
             scope.keep(result.logsumexp());
             return new Forward(scope.keep(output), result);
@@ -53,7 +61,9 @@ public final class UlyssesAttention {
 
     /** The output of {@link #forward} once more from what was kept of it, [s,N,H]; belongs to the caller's scope. */
     public Tensor outputAgain(CoreAttention.Output core) {
-        return exchange.gatherOutputHeads(core.out());
+        try (PhaseClock.Span time = clock.start(Phase.EXCHANGE)) {
+            return exchange.gatherOutputHeads(core.out());
+        }
     }
 
     /**
@@ -62,9 +72,18 @@ public final class UlyssesAttention {
      */
     public Qkv backward(Tensor dOutput, Qkv exchanged, CoreAttention.Output output, SequenceLayout layout) {
         try (TensorScope scope = TensorScope.open()) {
-            Tensor dOut = exchange.scatterOutputGradient(dOutput); // [S,n,H]
-            Qkv gradients = localHeads.gather(core.backward(dOut, exchanged, output, layout));
-            Qkv result = exchange.gatherHeadGradients(gradients); // [s,N,H], [s,K,H]
+            Tensor dOut; // [S,n,H]
+            try (PhaseClock.Span time = clock.start(Phase.EXCHANGE)) {
+                dOut = exchange.scatterOutputGradient(dOutput);
+            }
+            Qkv gradients;
+            try (PhaseClock.Span time = clock.start(Phase.ATTENTION)) {
+                gradients = localHeads.gather(core.backward(dOut, exchanged, output, layout));
+            }
+            Qkv result; // [s,N,H], [s,K,H]
+            try (PhaseClock.Span time = clock.start(Phase.EXCHANGE)) {
+                result = exchange.gatherHeadGradients(gradients);
+            }
             return new Qkv(scope.keep(result.q()), scope.keep(result.k()), scope.keep(result.v()));
         }
     }

@@ -207,7 +207,7 @@ final class BackendCollectives implements Collectives, AutoCloseable {
         }
         sequence++;
         traffic.add(operation, sentBytes, totalBytes);
-        var call = new InFlight.Call(operation, sequence, totalBytes, group, library, attendance);
+        var call = new InFlight.Call(operation, sequence, totalBytes, group, library, attendance, traffic);
         try (TensorScope scope = TensorScope.open()) {
             return new InFlight(call, TensorScope.own(start.get()), buffers);
         } catch (RuntimeException e) {

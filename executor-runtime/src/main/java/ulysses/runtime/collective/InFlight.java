@@ -22,7 +22,14 @@ final class InFlight implements Pending {
      *
      * @param sequence number of the operation within the group, the same on all ranks
      */
-    record Call(Operation operation, long sequence, long bytes, Group group, Library library, Attendance attendance) {}
+    record Call(
+            Operation operation,
+            long sequence,
+            long bytes,
+            Group group,
+            Library library,
+            Attendance attendance,
+            Traffic traffic) {}
 
     private final Call call;
     private final Work work;
@@ -79,6 +86,8 @@ final class InFlight implements Pending {
         } catch (RuntimeException e) {
             failure = failure(call, Duration.ofNanos(System.nanoTime() - start), e);
             throw failure;
+        } finally {
+            call.traffic().addWait(System.nanoTime() - start);
         }
     }
 

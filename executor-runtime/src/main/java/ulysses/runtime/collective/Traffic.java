@@ -2,6 +2,7 @@ package ulysses.runtime.collective;
 
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicLong;
 import ulysses.runtime.collective.Collectives.Operation;
 
 /**
@@ -24,6 +25,7 @@ public final class Traffic {
     private static final Counts NONE = new Counts(0, 0, 0);
 
     private final Map<Operation, Counts> counts = new ConcurrentHashMap<>();
+    private final AtomicLong waitedNanos = new AtomicLong();
 
     Traffic() {}
 
@@ -40,6 +42,15 @@ public final class Traffic {
     /** How often this rank began the operation. */
     public long calls(Operation operation) {
         return of(operation).calls;
+    }
+
+    /** Seconds that this rank's threads waited for results; on CUDA the device waits, which is not counted. */
+    public double waitedSeconds() {
+        return waitedNanos.get() / 1e9;
+    }
+
+    void addWait(long nanos) {
+        waitedNanos.addAndGet(nanos);
     }
 
     void add(Operation operation, long sentBytes, long totalBytes) {

@@ -3,6 +3,7 @@ package ulysses.runtime.data;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.LongStream;
 
 /**
  * Rows that one sequence-parallel group forwards at once, as one stream of S tokens: the documents of all rows behind each other
@@ -51,6 +52,20 @@ public record MicroBatch(
      * @param firstPlace how many rows the run has before these, over all epochs and ranks
      */
     public static MicroBatch of(List<PackedRow> rows, int multiple, long firstPlace) {
+        return of(
+                rows,
+                multiple,
+                LongStream.range(firstPlace, firstPlace + rows.size()).toArray());
+    }
+
+    /**
+     * Puts rows into one stream.
+     *
+     * @param rows may be empty: the stream is then padding only
+     * @param multiple S is a multiple of this and at least this
+     * @param places of each row in the run, over all epochs and ranks
+     */
+    public static MicroBatch of(List<PackedRow> rows, int multiple, long[] places) {
         if (multiple < 1) {
             throw new IllegalArgumentException("length multiple %d; it is at least 1".formatted(multiple));
         }
@@ -78,7 +93,7 @@ public record MicroBatch(
             System.arraycopy(row.ids(), 0, ids, start, row.tokens());
             System.arraycopy(row.labels(), 0, labels, start, row.tokens());
             for (int t = 0; t < row.tokens(); t++) {
-                numbers[start + t] = (firstPlace + r) << Integer.SIZE | t;
+                numbers[start + t] = places[r] << Integer.SIZE | t;
             }
             start += row.tokens();
         }

@@ -78,6 +78,8 @@ public sealed interface RankEvent {
      * @param reduceSeconds summing gradients over ranks
      * @param optimizerSeconds norm, clipping and update
      * @param exchangeBytes that rank 0 put into all-to-alls in this step, its own part included
+     * @param phases seconds of the parts of compute by their names: projections, exchange, attention, mlp, loss
+     * @param waitShare of the time until gradients are summed, how much ranks waited for slower ones, all ranks together
      */
     record Measured(
             int rank,
@@ -85,8 +87,14 @@ public sealed interface RankEvent {
             double computeSeconds,
             double reduceSeconds,
             double optimizerSeconds,
-            long exchangeBytes)
-            implements RankEvent {}
+            long exchangeBytes,
+            Map<String, Double> phases,
+            double waitShare)
+            implements RankEvent {
+        public Measured {
+            phases = Map.copyOf(phases);
+        }
+    }
 
     /**
      * What {@code trainer_state.json} got at {@code step}, a logging step or an evaluation; only rank 0 reports it, after the step's

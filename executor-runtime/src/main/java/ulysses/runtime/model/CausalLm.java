@@ -19,6 +19,7 @@ import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.mesh.HeadLayout;
 import ulysses.runtime.mesh.TileShape;
 import ulysses.runtime.segment.Parameter;
+import ulysses.runtime.segment.PhaseClock;
 import ulysses.runtime.segment.Segment;
 import ulysses.runtime.segment.SegmentChain;
 import ulysses.runtime.weights.KeptActivations;
@@ -46,6 +47,7 @@ public final class CausalLm {
     private final HeadLayout heads;
     private final List<DecoderLayer> layers = new ArrayList<>();
     private final RmsNorm finalNorm;
+    private final PhaseClock clock = new PhaseClock();
     private LongUnaryOperator beyondAttention = length -> 0;
 
     /**
@@ -111,8 +113,8 @@ public final class CausalLm {
         this.heads = new HeadLayout(spec.heads(), spec.kvHeads(), group.size());
         for (int i = 0; i < spec.layers(); i++) {
             CoreAttention core = CoreAttention.on(how.device(), spec.pattern(i));
-            UlyssesAttention attention = new UlyssesAttention(heads, core, group);
-            layers.add(new DecoderLayer(spec, i, weights, attention, how));
+            UlyssesAttention attention = new UlyssesAttention(heads, core, group, clock);
+            layers.add(new DecoderLayer(spec, i, weights, attention, how, clock));
         }
         this.finalNorm = weights.norm("model.norm", spec.normEpsilon());
     }
@@ -128,6 +130,11 @@ public final class CausalLm {
      */
     public void keepBeyondAttention(LongUnaryOperator bytesOfLength) {
         beyondAttention = bytesOfLength;
+    }
+
+    /** Adds up how long the parts of its forward and backward take. */
+    public PhaseClock clock() {
+        return clock;
     }
 
     /** The parameters. */

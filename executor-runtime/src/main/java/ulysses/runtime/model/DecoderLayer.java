@@ -15,6 +15,8 @@ import ulysses.runtime.attention.UlyssesAttention;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.model.RotaryEmbedding.Rotation;
 import ulysses.runtime.segment.Parameter;
+import ulysses.runtime.segment.PhaseClock;
+import ulysses.runtime.segment.PhaseClock.Phase;
 import ulysses.runtime.segment.Segment;
 import ulysses.runtime.weights.KeptActivations.Strength;
 import ulysses.runtime.weights.ModelSpec;
@@ -30,9 +32,17 @@ final class DecoderLayer {
     private final UlyssesAttention attention;
     private final AfterAttention after;
     private final CausalLm.Layers how;
+    private final PhaseClock clock;
 
-    /** Layer {@code index} of a model. */
-    DecoderLayer(ModelSpec spec, int index, ModuleWeights weights, UlyssesAttention attention, CausalLm.Layers how) {
+    /** Layer {@code index} of a model; {@code clock} is told the time of its parts. */
+    DecoderLayer(
+            ModelSpec spec,
+            int index,
+            ModuleWeights weights,
+            UlyssesAttention attention,
+            CausalLm.Layers how,
+            PhaseClock clock) {
+        this.clock = clock;
         String layer = "model.layers." + index + ".";
         String self = layer + "self_attn.";
         double epsilon = spec.normEpsilon();
@@ -136,7 +146,11 @@ final class DecoderLayer {
         /** q [S,n,H], k and v [S,k,H] of the whole sequence for this rank's heads. */
         private Qkv exchanged(Tensor x) {
             try (TensorScope scope = TensorScope.open()) {
-                Qkv qkv = attention.exchange(before.forward(x, rotation, dropout, tiles(x)));
+                Qkv local;
+                try (PhaseClock.Span time = clock.start(Phase.PROJECTIONS)) {
+                    local = before.forward(x, rotation, dropout, tiles(x));
+                }
+                Qkv qkv = attention.exchange(local);
                 return new Qkv(scope.keep(qkv.q()), scope.keep(qkv.k()), scope.keep(qkv.v()));
             }
         }
@@ -169,16 +183,18 @@ final class DecoderLayer {
 
         /** The layer's output [s,D] from its input and attention's output, tile by tile; {@code each} sees what lies inside of one. */
         private Tensor finished(Tensor x, Tensor attended, Consumer<AfterAttention.Inner> each) {
-            Tensor joined = joined(attended); // [s,N*H]
-            Tensor output = torch.empty_like(x);
-            for (Tile tile : tiles(x)) {
-                try (TensorScope scope = TensorScope.open()) {
-                    AfterAttention.Inner inner = after.inner(tile.in(x), tile.in(joined), tile.in(dropout));
-                    tile.in(output).copy_(after.output(inner, tile.in(dropout)));
-                    each.accept(inner);
+            try (PhaseClock.Span time = clock.start(Phase.MLP)) {
+                Tensor joined = joined(attended); // [s,N*H]
+                Tensor output = torch.empty_like(x);
+                for (Tile tile : tiles(x)) {
+                    try (TensorScope scope = TensorScope.open()) {
+                        AfterAttention.Inner inner = after.inner(tile.in(x), tile.in(joined), tile.in(dropout));
+                        tile.in(output).copy_(after.output(inner, tile.in(dropout)));
+                        each.accept(inner);
+                    }
                 }
+                return output;
             }
-            return output;
         }
 
         private Tensor backward(Tensor dOutput, LayerPass pass) {
@@ -190,7 +206,9 @@ final class DecoderLayer {
                 Qkv dQkv = kept.core().isPresent()
                         ? attentionBackward(dOutput, pass, kept.core().get(), dX)
                         : attentionRunAgain(dOutput, pass, dX);
-                before.backward(x, dQkv, rotation, dropout, tiles(x), dX);
+                try (PhaseClock.Span time = clock.start(Phase.PROJECTIONS)) {
+                    before.backward(x, dQkv, rotation, dropout, tiles(x), dX);
+                }
                 return dX;
             }
         }
@@ -227,6 +245,7 @@ final class DecoderLayer {
             for (Tile tile : tiles(dX)) {
                 AdapterDropout drops = tile.in(dropout);
                 try (TensorScope scope = TensorScope.open();
+                        PhaseClock.Span time = clock.start(Phase.MLP);
                         AfterAttention.Inner inner = kept.isEmpty()
                                 ? after.inner(tile.in(pass.x()), tile.in(joined), drops)
                                 : kept.get(index++)) {

@@ -23,6 +23,8 @@ import ulysses.runtime.config.TuningConfig;
 import ulysses.runtime.data.DataException;
 import ulysses.runtime.data.PackedDataset;
 import ulysses.runtime.data.RankBatches;
+import ulysses.runtime.data.RowCost;
+import ulysses.runtime.data.RowDealing.Meeting;
 import ulysses.runtime.export.HuggingFaceExport;
 import ulysses.runtime.gradient.GradientStrategies;
 import ulysses.runtime.memory.DeviceMemory;
@@ -44,6 +46,7 @@ import ulysses.runtime.weights.AdapterDirectory;
 import ulysses.runtime.weights.DataType;
 import ulysses.runtime.weights.Folder;
 import ulysses.runtime.weights.ModelDirectory;
+import ulysses.runtime.weights.ModelSpec;
 import ulysses.runtime.weights.TensorData;
 import ulysses.runtime.weights.TunedModel;
 import ulysses.runtime.weights.WeightFile;
@@ -51,6 +54,9 @@ import ulysses.runtime.weights.WeightIndex;
 
 /** One rank's life, top to bottom: data, model, groups, loop, export. Everything it opens it closes, in reverse. */
 final class RankRun {
+
+    /** Steps whose rows are looked at to say what groups will wait; chosen: enough for a tenth of a per cent, few to read. */
+    private static final long STEPS_EXPECTED = 50;
 
     private final RankAssignment assignment;
     private final TrainingConfig config;
@@ -145,7 +151,7 @@ final class RankRun {
         String rowsFingerprint = trained.rows().fingerprint();
         resumed.ifPresent(checkpoint -> checkpoints.restore(checkpoint, rowsFingerprint, model));
 
-        RankBatches batches = RankBatches.training(trained.rows(), assignment.mesh(), assignment.rank(), config.step());
+        RankBatches batches = batches(trained.rows(), tuned.spec());
         CausalLm policy = policy(tuned, sharing, groups);
         Optional<TrainerLog> log =
                 assignment.rank() == 0 ? Optional.of(log(tuned, batches, resumed)) : Optional.empty();
@@ -186,6 +192,23 @@ final class RankRun {
             export(source, tuned, model, end);
             return end.step();
         }
+    }
+
+    /** Rows of a step are dealt to groups by what they cost, which is said with what it is worth. */
+    private RankBatches batches(PackedDataset rows, ModelSpec spec) {
+        RankBatches inOrder = RankBatches.training(rows, assignment.mesh(), assignment.rank(), config.step());
+        RowCost cost = spec::flopsOfDocument;
+        Meeting meeting = config.parallel().zeroStage() >= 2 ? Meeting.BEHIND_MICRO_BATCH : Meeting.BEHIND_STEP;
+        RankBatches balanced = inOrder.balanced(cost, meeting);
+        if (assignment.rank() == 0 && assignment.mesh().dataParallelSize() > 1) {
+            reporter.note(
+                    "groups are expected to wait %.1f %% of the first %d steps for each other (%.1f %% with rows in order)"
+                            .formatted(
+                                    100 * balanced.expectedWait(cost, meeting, STEPS_EXPECTED),
+                                    Math.min(STEPS_EXPECTED, balanced.totalSteps()),
+                                    100 * inOrder.expectedWait(cost, meeting, STEPS_EXPECTED)));
+        }
+        return balanced;
     }
 
     private Device device() {

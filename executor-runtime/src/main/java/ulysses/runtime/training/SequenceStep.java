@@ -11,6 +11,7 @@ import ulysses.runtime.data.StepBatches;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.model.CausalLm;
 import ulysses.runtime.objective.Objective;
+import ulysses.runtime.segment.PhaseClock;
 import ulysses.runtime.segment.Segment;
 
 /**
@@ -75,7 +76,8 @@ public final class SequenceStep {
 
     private Objective.Outcome lossAndGradient(Objective.Part part, long terms) {
         try (Timeline.Span span = timeline.span("head and loss");
-                CausalLm.HeadUse head = model.trainHead()) {
+                CausalLm.HeadUse head = model.trainHead();
+                PhaseClock.Span time = model.clock().start(PhaseClock.Phase.LOSS)) {
             return objective.lossAndGradient(part, terms);
         }
     }
@@ -123,6 +125,11 @@ public final class SequenceStep {
      * @param metrics what is measured beside it, by its name in logs
      */
     record Means(double loss, Map<String, Double> metrics) {}
+
+    /** Seconds of the parts of forward and backward since the last call. */
+    Map<PhaseClock.Phase, Double> takePhases() {
+        return model.clock().take();
+    }
 
     /** Bytes that this rank has put into all-to-alls so far, its own part included. */
     long exchangedBytes() {

@@ -19,6 +19,8 @@ import ulysses.runtime.gradient.GradientStrategies;
  * @param computeSeconds forward and backward of all micro-batches
  * @param reduceSeconds summing gradients over ranks
  * @param optimizerSeconds norm, clipping and update
+ * @param phases seconds of the parts of compute, by their names
+ * @param waitShare of the time until gradients are summed, how much ranks waited for slower ones, all ranks together
  * @param exchangeBytes that this rank put into all-to-alls, its own part included
  * @param strategies what gradient strategies did
  */
@@ -35,6 +37,8 @@ public record StepMetrics(
         double computeSeconds,
         double reduceSeconds,
         double optimizerSeconds,
+        Map<String, Double> phases,
+        double waitShare,
         long exchangeBytes,
         GradientStrategies.Outcome strategies) {
 
@@ -43,6 +47,7 @@ public record StepMetrics(
 
     public StepMetrics {
         suspects = List.copyOf(suspects);
+        phases = Map.copyOf(phases);
     }
 
     /** Time of the whole step. */

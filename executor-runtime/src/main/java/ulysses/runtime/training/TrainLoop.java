@@ -33,6 +33,7 @@ final class TrainLoop {
     private final StrategyTally strategies;
     private int notFinite;
     private double waited;
+    private double waitedForOthers;
 
     /**
      * What the loop drives.
@@ -78,6 +79,7 @@ final class TrainLoop {
             if (state.step() == first) {
                 parts.room().ifPresent(room -> parts.reporter().activationRoom(room.open(batches)));
             }
+            waitedForOthers += metrics.waitShare() * metrics.computeSeconds();
             double loss = counted(metrics);
             state = advanced(batches, metrics, loss);
             checkFinite(metrics);
@@ -97,6 +99,9 @@ final class TrainLoop {
             parts.reporter()
                     .note("steps took %.1f s, and %.2f %% of that (%.2f s) was waited for checkpoints"
                             .formatted(steps, 100 * waited / steps, waited));
+            parts.reporter()
+                    .note("ranks waited %.1f %% of the steps' time for slower ones before gradients were summed"
+                            .formatted(100 * waitedForOthers / steps));
         }
         parts.checkpoints().finish();
         parts.profile().finish();
@@ -206,7 +211,9 @@ final class TrainLoop {
                             metrics.computeSeconds(),
                             metrics.reduceSeconds(),
                             metrics.optimizerSeconds(),
-                            metrics.exchangeBytes()));
+                            metrics.exchangeBytes(),
+                            metrics.phases(),
+                            metrics.waitShare()));
         }
         logged.ifPresent(this::reportLogged);
     }

@@ -1,7 +1,11 @@
 package ulysses.runtime.training;
 
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Locale;
+import java.util.Map;
 import ulysses.runtime.collective.Timeline;
 import ulysses.runtime.config.StrategyConfig;
 import ulysses.runtime.data.StepBatches;
@@ -57,6 +61,7 @@ public final class TrainStep {
     public StepMetrics run(StepBatches batches, double learningRate) {
         long begin = System.nanoTime();
         long exchangedBefore = sequence.exchangedBytes();
+        double waitedBefore = sharing.world().traffic().waitedSeconds();
         sharing.parameters().zeroGradients();
         long terms = sequence.terms(batches);
         Objective.Sums sums = sequence.nothing();
@@ -69,12 +74,14 @@ public final class TrainStep {
             sums = sums.plus(one);
         }
         long computed = System.nanoTime();
+        double waited = sharing.world().traffic().waitedSeconds() - waitedBefore;
         SequenceStep.Means means = reduced(sums, terms);
         long reduced = System.nanoTime();
         double norm = norm();
         boolean finite = Double.isFinite(norm) && Double.isFinite(means.loss());
         GradientStrategies.Outcome outcome = finite ? update(norm, learningRate) : GradientStrategies.Outcome.NOTHING;
         long updated = System.nanoTime();
+        double waitShare = waitShare((computed - begin) / 1e9 - waited);
         return new StepMetrics(
                 means.loss(),
                 means.metrics(),
@@ -88,6 +95,8 @@ public final class TrainStep {
                 (computed - begin) / 1e9,
                 (reduced - computed) / 1e9,
                 (updated - reduced) / 1e9,
+                phases(),
+                waitShare,
                 sequence.exchangedBytes() - exchangedBefore,
                 outcome);
     }
@@ -103,6 +112,22 @@ public final class TrainStep {
         try (Timeline.Span span = sequence.timeline().span("gradient norm")) {
             return gradients.norm();
         }
+    }
+
+    private Map<String, Double> phases() {
+        Map<String, Double> phases = new HashMap<>();
+        sequence.takePhases()
+                .forEach((phase, seconds) -> phases.put(phase.name().toLowerCase(Locale.ROOT), seconds));
+        return phases;
+    }
+
+    /** Collective. {@code busy} seconds that this rank computed, waits for other groups left out. */
+    private double waitShare(double busy) {
+        double[] ofRanks = new double[sharing.world().size()];
+        ofRanks[sharing.world().rank()] = busy;
+        double[] all = agreement.sum(ofRanks);
+        double slowest = Arrays.stream(all).max().orElse(0);
+        return slowest > 0 ? 1 - Arrays.stream(all).average().orElse(0) / slowest : 0;
     }
 
     /** Collective; called by all ranks or by none, since what is not finite is so on all of them after the sums. */

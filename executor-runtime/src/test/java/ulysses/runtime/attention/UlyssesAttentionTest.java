@@ -17,6 +17,7 @@ import ulysses.runtime.memory.TensorArrays;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.mesh.HeadLayout;
 import ulysses.runtime.segment.Autograd;
+import ulysses.runtime.segment.PhaseClock;
 
 /**
  * Attention split over ranks against a masked softmax over the whole sequence, in float64: each rank's part of the output and of all
@@ -55,7 +56,8 @@ final class UlyssesAttentionTest {
                     dOutput);
 
             HeadLayout layout = new HeadLayout(heads, kvHeads, group.size());
-            UlyssesAttention attention = new UlyssesAttention(layout, CoreAttention.on(Device.CPU, pattern), group);
+            UlyssesAttention attention =
+                    new UlyssesAttention(layout, CoreAttention.on(Device.CPU, pattern), group, new PhaseClock());
             Qkv local = new Qkv(part(qkv.get(0), group), part(qkv.get(1), group), part(qkv.get(2), group));
             Qkv exchanged = attention.exchange(local);
             UlyssesAttention.Forward forward = attention.forward(exchanged, LAYOUT);

@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.stream.IntStream;
 import org.apache.hadoop.conf.Configuration;
 import org.junit.jupiter.api.Test;
@@ -16,6 +17,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import ulysses.runtime.config.StepConfig;
+import ulysses.runtime.data.RowDealing.Meeting;
 import ulysses.runtime.mesh.RankMesh;
 
 class RankBatchesTest {
@@ -81,6 +83,71 @@ class RankBatchesTest {
                 assertThat(all).containsExactlyInAnyOrderElementsOf(expected);
             }
         }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"2,1,3,2", "4,1,1,3", "4,2,2,3", "6,2,4,1"})
+    void balancedGroupsShareTheSameRowsEachStepAndWaitLess(int world, int groupSize, int rowsPerRank, int accumulation)
+            throws IOException {
+        try (PackedDataset dataset = dataset(41)) {
+            RankMesh mesh = new RankMesh(world, groupSize);
+            StepConfig config = step(rowsPerRank, accumulation, 2, -1, true);
+            RankBatches inOrder = RankBatches.training(dataset, mesh, 0, config);
+            for (long step = 0; step < inOrder.totalSteps(); step++) {
+                Map<Integer, Long> numbers = new TreeMap<>();
+                Map<Integer, Long> numbersInOrder = new TreeMap<>();
+                for (int group = 0; group < mesh.dataParallelSize(); group++) {
+                    RankBatches plain = RankBatches.training(dataset, mesh, group * groupSize, config);
+                    RankBatches mine = plain.balanced(RankBatchesTest::squared, Meeting.BEHIND_STEP);
+                    StepBatches batches = mine.step(step);
+                    StepBatches before = plain.step(step);
+                    numbers.putAll(numbers(batches));
+                    numbersInOrder.putAll(numbers(before));
+                    assertThat(batches.microBatches()).hasSameSizeAs(before.microBatches());
+                    assertThat(batches.globalTrainedTokens()).isEqualTo(before.globalTrainedTokens());
+                    assertThat(batches.globalTokens()).isEqualTo(before.globalTokens());
+                    assertThat(batches.endsEpoch()).isEqualTo(before.endsEpoch());
+                    for (int m = 0; m < batches.microBatches().size(); m++) {
+                        List<Integer> named = mine.rowNumbers(step, group, m).stream()
+                                .map(Long::intValue)
+                                .toList();
+                        assertThat(rows(batches).get(m)).isEqualTo(named);
+                    }
+                }
+                assertThat(numbers).isEqualTo(numbersInOrder);
+            }
+            assertThat(inOrder.balanced(RankBatchesTest::squared, Meeting.BEHIND_STEP)
+                            .expectedWait(RankBatchesTest::squared, Meeting.BEHIND_STEP, 99))
+                    .isLessThan(inOrder.expectedWait(RankBatchesTest::squared, Meeting.BEHIND_STEP, 99));
+        }
+    }
+
+    @Test
+    void oneGroupHasNobodyToWaitFor() throws IOException {
+        try (PackedDataset dataset = dataset(9)) {
+            RankBatches batches = RankBatches.training(dataset, new RankMesh(2, 2), 0, step(2, 2, 1, -1, true));
+
+            assertThat(rows(batches.balanced(RankBatchesTest::squared, Meeting.BEHIND_STEP)
+                            .step(0)))
+                    .isEqualTo(rows(batches.step(0)));
+            assertThat(batches.expectedWait(RankBatchesTest::squared, Meeting.BEHIND_MICRO_BATCH, 9))
+                    .isZero();
+        }
+    }
+
+    private static double squared(int tokens) {
+        return (double) tokens * tokens;
+    }
+
+    /** The number of the first token of each row, which does not depend on who works on it. */
+    private static Map<Integer, Long> numbers(StepBatches batches) {
+        Map<Integer, Long> numbers = new TreeMap<>();
+        for (MicroBatch batch : batches.microBatches()) {
+            for (int t = 0; t < batch.tokens(); t++) {
+                numbers.putIfAbsent(batch.ids()[t] - 1, batch.numbers()[t]);
+            }
+        }
+        return numbers;
     }
 
     @Test
