@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import java.util.stream.Collectors;
 import ulysses.runtime.config.StepConfig;
 import ulysses.runtime.config.TrainingConfig;
@@ -227,9 +228,15 @@ final class ModelCard {
         return all;
     }
 
+    /** What was evaluated after each step, all sets of it together. */
     private List<RunRecord.Entry> evaluations() {
-        return run.history().stream()
+        Map<Long, Map<String, Double>> steps = new TreeMap<>();
+        run.history().stream()
                 .filter(entry -> !metrics(entry.values()).isEmpty())
+                .forEach(entry -> steps.computeIfAbsent(entry.step(), step -> new LinkedHashMap<>())
+                        .putAll(entry.values()));
+        return steps.entrySet().stream()
+                .map(step -> new RunRecord.Entry(step.getKey(), step.getValue()))
                 .toList();
     }
 

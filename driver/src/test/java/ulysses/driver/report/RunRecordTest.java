@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.Map;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -58,6 +59,24 @@ class RunRecordTest {
         assertThat(record.measured("", RankEvent.Step::loss).points())
                 .extracting(Point::step)
                 .containsExactly(1.0, 2.0, 3.0);
+    }
+
+    @Test
+    void everyEvaluationSetOfAStepIsKeptOnce() {
+        ReportedRun run = new ReportedRun(folder);
+        try (RunJournal journal = run.journal()) {
+            for (double loss : new double[] {3, 2}) {
+                journal.accept(ReportedRun.logged(1, loss));
+                journal.accept(new RankEvent.Logged(0, 1, Map.of("eval_poems_loss", loss + 1)));
+                journal.accept(new RankEvent.Logged(0, 1, Map.of("eval_letters_loss", loss + 2)));
+            }
+        }
+
+        RunRecord record = run.read();
+
+        assertThat(record.series("loss").points()).containsExactly(new Point(1, 2));
+        assertThat(record.series("eval_poems_loss").points()).containsExactly(new Point(1, 3));
+        assertThat(record.series("eval_letters_loss").points()).containsExactly(new Point(1, 4));
     }
 
     private static Ending endingAfter(RunJournal journal, ReportedRun run) {
