@@ -139,8 +139,8 @@ final class ConfigSections {
     }
 
     private StepConfig step() {
-        double warmup = settings.number("warmup_steps");
-        boolean isShare = warmup > 0 && warmup < 1;
+        double warmup = settings.optionalNumber("warmup_ratio").orElseGet(() -> settings.number("warmup_steps"));
+        boolean isShare = warmup < 1;
         int seed = settings.integer("seed");
         Map<String, Double> arguments = new LinkedHashMap<>();
         ScheduleRules.arguments(settings, new ArrayList<>())
@@ -154,7 +154,7 @@ final class ConfigSections {
                 settings.integer("max_steps") < 1 ? -1 : settings.integer("max_steps"),
                 settings.choice("lr_scheduler_type"),
                 arguments,
-                isShare ? warmup : settings.optionalNumber("warmup_ratio").orElse(0.0),
+                isShare ? warmup : 0,
                 isShare ? 0 : (int) warmup,
                 settings.number("weight_decay"),
                 settings.number("adam_beta1"),

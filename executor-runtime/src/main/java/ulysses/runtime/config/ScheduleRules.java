@@ -72,11 +72,12 @@ final class ScheduleRules {
         if (steps > 1 && steps != Math.rint(steps)) {
             problem("warmup_steps", "is neither a whole number nor a fraction below 1; write one of them");
         }
-        if (steps > 0 && settings.optionalNumber("warmup_ratio").orElse(0.0) > 0) {
-            notes.add("warmup_ratio %s is ignored: warmup_steps %s wins"
-                    .formatted(
-                            settings.text("warmup_ratio").orElseThrow(),
-                            settings.text("warmup_steps").orElseThrow()));
+        if (steps > 0 && settings.optionalNumber("warmup_ratio").isPresent()) {
+            notes.add(
+                    "warmup_ratio %s is used, and warmup_steps %s is not, as in transformers 5; leave warmup_ratio out to use the steps"
+                            .formatted(
+                                    settings.text("warmup_ratio").orElseThrow(),
+                                    settings.text("warmup_steps").orElseThrow()));
         }
     }
 

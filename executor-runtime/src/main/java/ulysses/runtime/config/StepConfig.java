@@ -13,7 +13,7 @@ import java.util.Map;
  * @param schedule {@code lr_scheduler_type}, as Hugging Face spells it
  * @param scheduleArguments {@code lr_scheduler_kwargs}
  * @param warmupRatio {@code warmup_ratio}
- * @param warmupSteps {@code warmup_steps}: wins over the ratio when above 0
+ * @param warmupSteps {@code warmup_steps}; 0 where the ratio counts
  * @param weightDecay {@code weight_decay}
  * @param beta1 {@code adam_beta1}
  * @param beta2 {@code adam_beta2}

@@ -153,9 +153,12 @@ class ConfigFileTest {
         "warmup_steps: 0.1, 0.1, 0",
         "warmup_ratio: 0.2, 0.2, 0",
         "warmup_steps: 7, 0.0, 7",
+        "'warmup_steps: 7\nwarmup_ratio: 0.2', 0.2, 0",
+        "'warmup_steps: 7\nwarmup_ratio: 0.0', 0.0, 0",
+        "'warmup_steps: 7\nwarmup_ratio: null', 0.0, 7",
         "warmup_steps: 1, 0.0, 1"
     })
-    void warmupStepsBelowOneAreAShare(String line, double ratio, int steps) {
+    void warmupIsAShareOrANumberOfSteps(String line, double ratio, int steps) {
         StepConfig step = load(SMALLEST + line).config().step();
 
         assertThat(step.warmupRatio()).isEqualTo(ratio);
