@@ -22,10 +22,17 @@ public final class BarrierLaunch {
 
     private final JavaSparkContext spark;
     private final Optional<ResourceProfile> profile;
+    private final RankStarter starter;
 
     /** For ranks on {@code device}; a rank on CUDA asks for one GPU, so that other stages of the application need none. */
     public BarrierLaunch(JavaSparkContext spark, Device device) {
+        this(spark, device, RankStarter.PROCESS);
+    }
+
+    /** The same with ranks that {@code starter} starts. */
+    BarrierLaunch(JavaSparkContext spark, Device device, RankStarter starter) {
         this.spark = spark;
+        this.starter = starter;
         this.profile = device == Device.CUDA ? Optional.of(gpuProfile(spark)) : Optional.empty();
     }
 
@@ -50,7 +57,7 @@ public final class BarrierLaunch {
      */
     void run(RankJob job, int attempt, String description, RunAddress driver) throws Exception {
         int ranks = job.mesh().worldSize();
-        RankTask task = new RankTask(job, attempt, driver, siteSettings(spark.hadoopConfiguration()));
+        RankTask task = new RankTask(job, attempt, driver, siteSettings(spark.hadoopConfiguration()), starter);
         // Interrupting is what makes the other tasks of a failed barrier stage end at once instead of when they look at
         // a flag.
         spark.setJobGroup(jobGroup(job, attempt), description, true);

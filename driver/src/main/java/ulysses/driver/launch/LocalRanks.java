@@ -77,7 +77,7 @@ public record LocalRanks(String mainClass, RankMesh mesh, int threads, Path dire
                         null),
                 new SparkConf(),
                 LocalRanks.class.getClassLoader());
-        return RankProcess.start(command, label, events, log);
+        return RankProcess.start(command, RankStarter.PROCESS, label, events, log);
     }
 
     private void assign(List<RankProcess> children, TrainingConfig config, String trainRows)

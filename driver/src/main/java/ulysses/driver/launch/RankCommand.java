@@ -18,7 +18,9 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Stream;
-import org.apache.hadoop.conf.Configuration;
+import javax.xml.stream.XMLOutputFactory;
+import javax.xml.stream.XMLStreamException;
+import javax.xml.stream.XMLStreamWriter;
 import org.apache.spark.SparkConf;
 import org.jspecify.annotations.Nullable;
 
@@ -201,11 +203,30 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
 
     /** The driver's file system settings (such as {@code spark.hadoop.fs.s3a.endpoint}), found first on the child's class path. */
     private static void writeHadoopSite(Map<String, String> settings, Path file) throws IOException {
-        Configuration site = new Configuration(false);
-        settings.forEach(site::set);
         try (OutputStream out = Files.newOutputStream(file)) {
-            site.writeXml(out);
+            // Hadoop's own writer looks for an XML library in every jar of the class path, each time.
+            XMLStreamWriter xml =
+                    XMLOutputFactory.newDefaultFactory().createXMLStreamWriter(out, StandardCharsets.UTF_8.name());
+            xml.writeStartDocument(StandardCharsets.UTF_8.name(), "1.0");
+            xml.writeStartElement("configuration");
+            for (Map.Entry<String, String> setting : settings.entrySet()) {
+                xml.writeStartElement("property");
+                element(xml, "name", setting.getKey());
+                element(xml, "value", setting.getValue());
+                xml.writeEndElement();
+            }
+            xml.writeEndElement();
+            xml.writeEndDocument();
+            xml.close();
+        } catch (XMLStreamException e) {
+            throw new IOException("can't write " + file + ": " + e.getMessage(), e);
         }
+    }
+
+    private static void element(XMLStreamWriter xml, String name, String text) throws XMLStreamException {
+        xml.writeStartElement(name);
+        xml.writeCharacters(text);
+        xml.writeEndElement();
     }
 
     private static void addFile(@Nullable URL url, Set<String> entries) {

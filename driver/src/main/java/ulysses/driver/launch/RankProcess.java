@@ -69,12 +69,13 @@ final class RankProcess implements AutoCloseable {
      * @param events called for each event, on a thread of this object
      * @param log where its log goes
      */
-    static RankProcess start(RankCommand command, String label, Consumer<RankEvent> events, PrintStream log)
+    static RankProcess start(
+            RankCommand command, RankStarter starter, String label, Consumer<RankEvent> events, PrintStream log)
             throws IOException {
         ProcessBuilder builder =
                 new ProcessBuilder(command.line()).directory(command.directory().toFile());
         builder.environment().putAll(command.environment());
-        RankProcess child = new RankProcess(builder.start(), command, label, events, log);
+        RankProcess child = new RankProcess(starter.start(builder), command, label, events, log);
         child.outputReader.start();
         child.errorReader.start();
         return child;

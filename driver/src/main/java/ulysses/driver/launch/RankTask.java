@@ -40,9 +40,11 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
     private final int attempt;
     private final RunAddress driver;
     private final HashMap<String, String> hadoop;
+    private final RankStarter starter;
 
     /** @param hadoop file system settings of the driver that are not defaults */
-    RankTask(RankJob job, int attempt, RunAddress driver, Map<String, String> hadoop) {
+    RankTask(RankJob job, int attempt, RunAddress driver, Map<String, String> hadoop, RankStarter starter) {
+        this.starter = starter;
         this.job = JsonLines.write(job);
         this.attempt = attempt;
         this.driver = driver;
@@ -114,7 +116,7 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
             PrintStream log = System.err; // the executor's own log file
             try (ScratchDirectory scratch = ScratchDirectory.in(local, "ulysses-rank-");
                     RankProcess child = RankProcess.start(
-                            command(scratch.path()), label, e -> link.send(new RankReport.Happened(e)), log)) {
+                            command(scratch.path()), starter, label, e -> link.send(new RankReport.Happened(e)), log)) {
                 link.whenStacksAsked(() -> link.send(new RankReport.Stacks(child.stackDump())));
                 int rank = meet(child, scratch.path());
                 if (!child.await(context::isInterrupted)) {

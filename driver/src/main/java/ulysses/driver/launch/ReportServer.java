@@ -28,6 +28,9 @@ final class ReportServer implements AutoCloseable {
     static final String STACKS = "stacks";
 
     private static final Logger LOG = LoggerFactory.getLogger(ReportServer.class);
+    /** All tasks of a stage connect at once; who is not let in waits for a second, then three, then seven. */
+    private static final int WAITING = 4096;
+
     private static final int HELLO_MILLIS = 10_000;
     private static final int HELLO_BYTES = 4096;
 
@@ -50,7 +53,7 @@ final class ReportServer implements AutoCloseable {
     /** Listens at {@code bindHost}; {@code port} 0 takes any free one. */
     static ReportServer open(String bindHost, int port, Sink sink) throws IOException {
         ServerSocket socket = new ServerSocket();
-        socket.bind(new InetSocketAddress(InetAddress.getByName(bindHost), port));
+        socket.bind(new InetSocketAddress(InetAddress.getByName(bindHost), port), WAITING);
         ReportServer server = new ReportServer(socket, sink);
         start("rank-reports", server::acceptAll);
         return server;

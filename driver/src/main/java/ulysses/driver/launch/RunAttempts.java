@@ -31,11 +31,20 @@ public final class RunAttempts {
 
     /** @param listeners told each event of each rank, one at a time, on a thread of the run */
     public RunAttempts(JavaSparkContext spark, RankJob job, List<Consumer<RankEvent>> listeners) {
+        this(
+                spark,
+                job,
+                listeners,
+                new BarrierLaunch(spark, job.config().parallel().device()));
+    }
+
+    /** The same with attempts that {@code launch} starts. */
+    RunAttempts(JavaSparkContext spark, RankJob job, List<Consumer<RankEvent>> listeners, BarrierLaunch launch) {
         this.spark = spark;
         this.job = job;
         this.listeners = List.copyOf(listeners);
         this.parallel = job.config().parallel();
-        this.launch = new BarrierLaunch(spark, parallel.device());
+        this.launch = launch;
     }
 
     /**

@@ -6,10 +6,10 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.OptionalLong;
 import java.util.TreeMap;
 import java.util.function.Consumer;
 import ulysses.runtime.mesh.RankMesh;
@@ -33,6 +33,8 @@ import ulysses.runtime.weights.WrittenFile;
 public final class CheckpointWriter {
     static final String TRAINER_STATE = "trainer_state.json";
 
+    private static final String WEIGHTS = "model";
+    private static final String STATES = "optimizer";
     private static final ObjectMapper JSON = new ObjectMapper();
 
     private final CheckpointStore store;
@@ -63,8 +65,8 @@ public final class CheckpointWriter {
      */
     public List<WrittenFile> writeRank(long step, int rank, List<TensorData> model, List<TensorData> optimizer) {
         List<WrittenFile> files = new ArrayList<>();
-        write(step, rank, "model", model, files);
-        write(step, rank, "optimizer", optimizer, files);
+        write(step, rank, WEIGHTS, model, files);
+        write(step, rank, STATES, optimizer, files);
         attempt(step).write(list(rank), toJson(files));
         return files;
     }
@@ -78,17 +80,33 @@ public final class CheckpointWriter {
         return "rank%05d-of-%05d.json".formatted(rank, mesh.worldSize());
     }
 
-    /** What all ranks have written for {@code step}, for {@link #commit}; empty while one has not finished. Needs no other rank. */
-    public Optional<List<WrittenFile>> written(long step) {
-        List<WrittenFile> all = new ArrayList<>();
-        for (int rank = 0; rank < mesh.worldSize(); rank++) {
-            Optional<List<WrittenFile>> ofRank = listed(attempt(step), list(rank));
-            if (ofRank.isEmpty()) {
-                return Optional.empty();
-            }
-            all.addAll(ofRank.get());
+    /** Looks for what all ranks have written for {@code step}, for {@link #commit}. Needs no other rank. */
+    public Gathering gathering(long step) {
+        return new Gathering(attempt(step));
+    }
+
+    /** What was seen of the ranks' lists so far, in order of ranks: none is read twice. For one thread. */
+    public final class Gathering {
+        private final Folder folder;
+        private final List<WrittenFile> files = new ArrayList<>();
+        private int ranks;
+
+        private Gathering(Folder folder) {
+            this.folder = folder;
         }
-        return Optional.of(all);
+
+        /** All that was written; empty while a rank has not finished. */
+        public Optional<List<WrittenFile>> look() {
+            while (ranks < mesh.worldSize()) {
+                Optional<List<WrittenFile>> ofRank = listed(folder, list(ranks));
+                if (ofRank.isEmpty()) {
+                    return Optional.empty();
+                }
+                files.addAll(ofRank.get());
+                ranks++;
+            }
+            return Optional.of(List.copyOf(files));
+        }
     }
 
     /** A list that is not whole is one that is being written. */
@@ -160,18 +178,27 @@ public final class CheckpointWriter {
         return store.commit(new CheckpointManifest(attempt, attemptFolder, mesh, all, state));
     }
 
-    private static void checkPresent(Folder folder, List<WrittenFile> files) {
+    /** Asks for the whole folder, not for each of thousands of files. */
+    private void checkPresent(Folder folder, List<WrittenFile> files) {
+        Map<String, Long> lengths = new HashMap<>();
+        folder.folder(attemptFolder).list().stream()
+                .filter(entry -> !entry.isFolder())
+                .forEach(entry -> lengths.put(attemptFolder + "/" + entry.name(), entry.length()));
         for (WrittenFile file : files) {
-            OptionalLong length = folder.length(file.name());
-            if (length.isEmpty() || length.getAsLong() != file.length()) {
+            Long length = lengths.get(file.name());
+            if (length == null || length != file.length()) {
                 throw new StorageException(
                         "%s should have %d bytes but has %s; check that all ranks see the same file system"
-                                .formatted(
-                                        folder.path(file.name()),
-                                        file.length(),
-                                        length.isEmpty() ? "none" : length.getAsLong()));
+                                .formatted(folder.path(file.name()), file.length(), length == null ? "none" : length));
             }
         }
+    }
+
+    /** Of a rank's two files the first one. */
+    private static List<WrittenFile> holdingWeights(List<WrittenFile> files) {
+        return files.stream()
+                .filter(file -> file.name().contains("/" + WEIGHTS + "-rank"))
+                .toList();
     }
 
     /** PEFT reads one file, so the adapter's tensors, which are small, are copied from the files of all ranks. */
@@ -180,7 +207,7 @@ public final class CheckpointWriter {
         List<SafetensorsFile> opened = new ArrayList<>();
         try {
             List<TensorData> tensors = new ArrayList<>();
-            for (WrittenFile file : files) {
+            for (WrittenFile file : holdingWeights(files)) {
                 SafetensorsFile ofRank = SafetensorsFile.open(folder, file.name());
                 opened.add(ofRank);
                 ofRank.names().stream()
@@ -198,7 +225,7 @@ public final class CheckpointWriter {
         Map<String, String> weightMap = new TreeMap<>();
         long bytes = 0;
         DataType type = DataType.F32;
-        for (WrittenFile file : files) {
+        for (WrittenFile file : holdingWeights(files)) {
             try (SafetensorsFile tensors = SafetensorsFile.open(folder, file.name())) {
                 for (WeightFile.TensorInfo tensor : tensors.tensors().values()) {
                     if (!StateTensor.parse(tensor.name()).state().equals(StateTensor.MODEL)) {

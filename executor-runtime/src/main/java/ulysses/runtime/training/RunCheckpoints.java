@@ -211,9 +211,10 @@ final class RunCheckpoints implements AutoCloseable {
 
     /** What all ranks wrote, when all have: known from the folder, since only the thread of the steps may talk to other ranks. */
     private List<WrittenFile> awaitRanks(long step, BackgroundWriter.AllWritten all) throws InterruptedException {
+        CheckpointWriter.Gathering parts = writer.gathering(step);
         while (true) {
             boolean lastLook = all.forLongerThan(VISIBLE);
-            Optional<List<WrittenFile>> files = writer.written(step);
+            Optional<List<WrittenFile>> files = parts.look();
             if (files.isPresent()) {
                 return files.get();
             }
