@@ -1,4 +1,7 @@
-"""A nightly run: prepare on the cluster, then train. A task that is tried again goes on where the run was."""
+"""A run for every day: its new files are prepared, then training goes on from the model of the day before.
+
+A task that is tried again goes on where the run was; days wait for each other.
+"""
 import json
 import pathlib
 from datetime import datetime, timedelta
@@ -12,10 +15,11 @@ with DAG(
     "ulysses",
     schedule="@daily",
     start_date=datetime(2026, 1, 1),
-    catchup=False,
+    catchup=True,  # days that were missed are made up for, one after the other
     max_active_runs=1,
-    default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
+    default_args={"depends_on_past": True, "retries": 3, "retry_delay": timedelta(minutes=5)},
 ):
-    prepare = SparkSubmitOperator(task_id="prepare", application_args=["prepare", *SUBMIT["run"]], **SUBMIT["operator"])
-    train = SparkSubmitOperator(task_id="train", application_args=["train", *SUBMIT["run"]], **SUBMIT["operator"])
+    run = [*SUBMIT["run"], "--date", "{{ ds }}"]
+    prepare = SparkSubmitOperator(task_id="prepare", application_args=["prepare", *run], **SUBMIT["operator"])
+    train = SparkSubmitOperator(task_id="train", application_args=["train", *run], **SUBMIT["operator"])
     prepare >> train

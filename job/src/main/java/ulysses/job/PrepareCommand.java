@@ -3,11 +3,13 @@ package ulysses.job;
 import java.io.PrintStream;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Optional;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.SparkConf;
 import ulysses.driver.hub.ModelHub;
 import ulysses.driver.packing.PrepareDataset;
 import ulysses.driver.packing.PreparedData;
+import ulysses.driver.report.EarlierDays;
 import ulysses.driver.tokenizer.Tokenizer;
 import ulysses.runtime.config.ConfigFile;
 import ulysses.runtime.config.TrainingConfig;
@@ -40,7 +42,26 @@ final class PrepareCommand {
         }
         ConfigFile.Loaded loaded = ConfigFile.load(commandLine.sources(settings), hadoop);
         loaded.notes().forEach(note -> out.println("note: " + note));
-        return loaded;
+        return afterEarlierDays(loaded, hadoop, out);
+    }
+
+    /** The run of a day goes on from the newest earlier day that is done. */
+    private static ConfigFile.Loaded afterEarlierDays(ConfigFile.Loaded loaded, Configuration hadoop, PrintStream out) {
+        TrainingConfig.Day day = loaded.config().output().day();
+        if (day == null) {
+            return loaded;
+        }
+        Optional<String> earlier = new EarlierDays(day, hadoop).newest();
+        out.println("day %s: %s"
+                .formatted(
+                        day.date(),
+                        earlier.map(folder -> "goes on from " + folder)
+                                .orElse("no earlier day is done, so it begins with what the configuration names")));
+        return new ConfigFile.Loaded(
+                earlier.map(folder -> EarlierDays.after(folder, loaded.config()))
+                        .orElse(loaded.config()),
+                loaded.notes(),
+                loaded.keys());
     }
 
     /** Prepares the rows of {@code config}, or finds them, and says what there is. */

@@ -73,6 +73,8 @@ final class DeploymentTest {
                 .as(key)
                 .isEqualTo(value));
         assertThat(parsed(application.path("arguments")).command()).isEqualTo(CommandLine.Command.TRAIN);
+        assertThat(parsed(application.path("arguments")).overrides().getOrDefault("date", "none"))
+                .isEqualTo(kind.equals("ScheduledSparkApplication") ? "yesterday" : "none");
         assertThat(Integer.parseInt(
                         parsed(application.path("arguments")).overrides().getOrDefault("num_ranks", "")))
                 .isEqualTo(application.path("executor").path("instances").asInt());
@@ -105,7 +107,7 @@ final class DeploymentTest {
         assertThat(parsed(submit.path("run")).overrides())
                 .containsEntry("num_ranks", operator.path("num_executors").asText());
         assertThat(Files.readString(DEPLOY.resolve("airflow/ulysses_dag.py")))
-                .contains("[\"prepare\", *SUBMIT[\"run\"]]", "[\"train\", *SUBMIT[\"run\"]]");
+                .contains("[*SUBMIT[\"run\"], \"--date\", \"{{ ds }}\"]", "[\"prepare\", *run]", "[\"train\", *run]");
     }
 
     @Test

@@ -12,25 +12,31 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FSDataInputStream;
 import org.apache.hadoop.fs.Path;
+import org.jspecify.annotations.Nullable;
 import ulysses.driver.dataset.DatasetEntry.Column;
 import ulysses.driver.dataset.DatasetEntry.Formatting;
 import ulysses.driver.dataset.DatasetEntry.Tag;
+import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.data.DataException;
 
 /** The entries of dataset_info.json, as LLaMA-Factory reads them. */
 public final class DatasetRegistry implements Serializable {
     private static final long serialVersionUID = 1L;
 
+    private static final String DATE = TrainingConfig.Day.NAME;
     private static final String FILE = "dataset_info.json";
 
     private final String folder;
+    private final @Nullable String date;
     private final LinkedHashMap<String, JsonNode> entries;
 
-    private DatasetRegistry(String folder, Map<String, JsonNode> entries) {
+    private DatasetRegistry(String folder, Optional<String> date, Map<String, JsonNode> entries) {
         this.folder = folder;
+        this.date = date.orElse(null);
         this.entries = new LinkedHashMap<>(entries);
     }
 
@@ -42,6 +48,11 @@ public final class DatasetRegistry implements Serializable {
      * @throws DataException when the file is missing or no JSON object
      */
     public static DatasetRegistry open(String folder, Configuration hadoop) {
+        return open(folder, Optional.empty(), hadoop);
+    }
+
+    /** The same with files of {@code date}: {@code {date}} in a file_name stands for it. */
+    public static DatasetRegistry open(String folder, Optional<String> date, Configuration hadoop) {
         if (folder.equals("ONLINE") || folder.startsWith("REMOTE:")) {
             throw new DataException(
                     ("dataset_dir %s needs a hub; download the data, write a dataset_info.json beside it and "
@@ -50,7 +61,7 @@ public final class DatasetRegistry implements Serializable {
         }
         Path file = new Path(folder, FILE);
         try (FSDataInputStream stream = file.getFileSystem(hadoop).open(file)) {
-            return parse(folder, new String(stream.readAllBytes(), StandardCharsets.UTF_8));
+            return parse(folder, date, new String(stream.readAllBytes(), StandardCharsets.UTF_8));
         } catch (FileNotFoundException missing) {
             throw new DataException(
                     "%s is not there; set dataset_dir to the folder that holds it".formatted(file), missing);
@@ -59,7 +70,7 @@ public final class DatasetRegistry implements Serializable {
         }
     }
 
-    private static DatasetRegistry parse(String folder, String json) {
+    private static DatasetRegistry parse(String folder, Optional<String> date, String json) {
         try {
             JsonNode root = PythonJson.parse(json);
             if (!root.isObject()) {
@@ -68,7 +79,7 @@ public final class DatasetRegistry implements Serializable {
             }
             Map<String, JsonNode> entries = new LinkedHashMap<>();
             root.properties().forEach(entry -> entries.put(entry.getKey(), entry.getValue()));
-            return new DatasetRegistry(folder, entries);
+            return new DatasetRegistry(folder, date, entries);
         } catch (JsonProcessingException damaged) {
             throw new DataException(
                     "%s/%s is not valid JSON: line %d: %s"
@@ -170,7 +181,12 @@ public final class DatasetRegistry implements Serializable {
             throw new DataException(
                     "dataset %s has no file_name; name the file or folder, relative to %s".formatted(name, folder));
         }
-        String reachable = file.startsWith("s3://") ? "s3a" + file.substring("s3".length()) : file;
+        if (date == null && file.contains(DATE)) {
+            throw new DataException("dataset %s: file_name %s names %s, but the run has no date; add --date 2026-11-26"
+                    .formatted(name, file, DATE));
+        }
+        String dated = date == null ? file : file.replace(DATE, date);
+        String reachable = dated.startsWith("s3://") ? "s3a" + dated.substring("s3".length()) : dated;
         return new Path(new Path(folder), new Path(reachable)).toString();
     }
 
@@ -212,6 +228,6 @@ public final class DatasetRegistry implements Serializable {
 
     /** An entry given directly, for example of a test. */
     static DatasetEntry entry(String folder, String name, JsonNode entry) {
-        return new DatasetRegistry(folder, Map.of(name, entry)).entry(name);
+        return new DatasetRegistry(folder, Optional.empty(), Map.of(name, entry)).entry(name);
     }
 }

@@ -108,7 +108,10 @@ public final class PrepareDataset {
     }
 
     private PreparedData run() throws IOException {
-        DatasetRegistry registry = DatasetRegistry.open(config.data().datasetDir(), hadoop);
+        DatasetRegistry registry = DatasetRegistry.open(
+                config.data().datasetDir(),
+                Optional.ofNullable(config.output().day()).map(TrainingConfig.Day::date),
+                hadoop);
         DatasetRegistry.Kind kind =
                 content() == Content.PAIRS ? DatasetRegistry.Kind.PREFERENCES : DatasetRegistry.Kind.TEXTS;
         registry.require(config.data().dataset(), kind);

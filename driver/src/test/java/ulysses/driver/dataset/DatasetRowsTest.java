@@ -13,6 +13,7 @@ import java.nio.file.Path;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.apache.arrow.memory.RootAllocator;
@@ -502,6 +503,20 @@ class DatasetRowsTest {
                 .isEqualTo(
                         "DIR/rows.csv row 2 has 2 values but the header names 1 columns; put values that hold commas in "
                                 + "quotes");
+    }
+
+    @Test
+    void aFileNameMayHaveTheDateOfTheRun() throws IOException {
+        write("dataset_info.json", "{\"daily\": {\"file_name\": \"day={date}/rows.jsonl\"}}");
+
+        DatasetRegistry dated =
+                DatasetRegistry.open(folder.toString(), Optional.of("2026-02-28"), spark.hadoopConfiguration());
+
+        assertThat(dated.entry("daily").path()).endsWith("/day=2026-02-28/rows.jsonl");
+        assertThatThrownBy(() -> DatasetRegistry.open(folder.toString(), spark.hadoopConfiguration())
+                        .entry("daily"))
+                .hasMessage(
+                        "dataset daily: file_name day={date}/rows.jsonl names {date}, but the run has no date; add --date 2026-11-26");
     }
 
     @Test

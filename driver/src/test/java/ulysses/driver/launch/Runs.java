@@ -68,7 +68,8 @@ public final class Runs {
                         null,
                         false,
                         5_000_000_000L,
-                        TrainingConfig.Reporting.NONE),
+                        TrainingConfig.Reporting.NONE,
+                        null),
                 null);
     }
 

@@ -272,7 +272,8 @@ class PreflightTest {
                         plain.checkpointDirectory(),
                         plain.plotLoss(),
                         plain.maxShardBytes(),
-                        plain.reporting()),
+                        plain.reporting(),
+                        plain.day()),
                 config.preference());
 
         assertThat(new Preflight(conf, new Configuration(), told, slots(2))

@@ -37,12 +37,15 @@ final class ConfigReading {
         });
         sources.commandLine()
                 .forEach((key, value) -> reading.merge(merged, reading.override(key, value, "command line")));
+        DayRules day = DayRules.of(merged);
+        reading.settings.runsFor(day.outputDir());
         merged.values().forEach(reading::accept);
         reading.addDeepSpeed(hadoop);
         if (ExportConfig.isDescribedBy(reading.settings)) {
             reading.problems.addAll(ExportConfig.problems(reading.settings));
         } else {
             new ConfigRules(reading.settings, reading.problems, reading.notes).check();
+            day.check(reading.settings, reading.problems);
         }
         return reading;
     }

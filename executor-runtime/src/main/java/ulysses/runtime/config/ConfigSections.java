@@ -232,7 +232,10 @@ final class ConfigSections {
                         settings.text("run_name").orElse(null),
                         working.absolute(settings.text("logging_dir").orElse(null)),
                         statusPage(),
-                        settings.flag("profile")));
+                        settings.flag("profile")),
+                settings.text("date")
+                        .map(date -> new TrainingConfig.Day(date, working.anchored(settings.datedOutputDir())))
+                        .orElse(null));
     }
 
     private @Nullable StatusPage statusPage() {

@@ -20,10 +20,21 @@ final class Settings {
     private final Map<String, Setting> given = new LinkedHashMap<>();
     private final Set<String> broken = new TreeSet<>();
     private final Set<String> read = new TreeSet<>();
+    private String datedOutputDir = "";
 
     /** Adds a value; a later one of the same key wins and keeps the first one's place. */
     void put(Setting setting) {
         given.put(setting.key(), setting);
+    }
+
+    /** Remembers {@code output_dir} as it was before a date was put into it. */
+    void runsFor(String outputDir) {
+        datedOutputDir = outputDir;
+    }
+
+    /** {@code output_dir} as it was before a date was put into it. */
+    String datedOutputDir() {
+        return datedOutputDir;
     }
 
     /** Takes a value out because it has a problem of its own. */

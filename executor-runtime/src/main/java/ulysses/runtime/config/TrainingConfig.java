@@ -144,11 +144,20 @@ public record TrainingConfig(
 
         /** The same model, in {@code folder}. */
         public Model at(String folder) {
+            return at(folder, trainFromScratch);
+        }
+
+        /** The same model with the weights that {@code folder} holds. */
+        public Model trainedIn(String folder) {
+            return at(folder, false);
+        }
+
+        private Model at(String folder, boolean fromScratch) {
             return new Model(
                     folder,
                     revision,
                     cacheDirectory,
-                    trainFromScratch,
+                    fromScratch,
                     computeType,
                     ropeScaling,
                     flashAttention,
@@ -261,6 +270,7 @@ public record TrainingConfig(
      * @param plotLoss {@code plot_loss}
      * @param maxShardBytes {@code max_shard_size} (ours, 5 GB): weight files larger than this are split
      * @param reporting where the run is reported besides its own files
+     * @param day of a run that is scheduled for every day; null for all others
      */
     @JsonIgnoreProperties(ignoreUnknown = true)
     public record Output(
@@ -275,7 +285,8 @@ public record TrainingConfig(
             @Nullable String checkpointDirectory,
             boolean plotLoss,
             long maxShardBytes,
-            Reporting reporting) {
+            Reporting reporting,
+            @Nullable Day day) {
 
         /** {@code resume_from_checkpoint: false}. */
         public static final String NEVER_RESUME = "false";
@@ -328,4 +339,15 @@ public record TrainingConfig(
      * @param port 0 takes any free one
      */
     public record StatusPage(String host, int port) {}
+
+    /**
+     * The day of a scheduled run.
+     *
+     * @param date {@code date} (ours), ISO 8601
+     * @param outputDir {@code output_dir} with {@link #NAME} in it
+     */
+    public record Day(String date, String outputDir) {
+        /** What stands for the date in values. */
+        public static final String NAME = "{date}";
+    }
 }

@@ -7,6 +7,8 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.LocalDate;
+import java.time.ZoneOffset;
 import java.util.List;
 import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
@@ -79,7 +81,8 @@ class ConfigFileTest {
                         null,
                         false,
                         5_000_000_000L,
-                        TrainingConfig.Reporting.NONE));
+                        TrainingConfig.Reporting.NONE,
+                        null));
     }
 
     @Test
@@ -391,6 +394,60 @@ class ConfigFileTest {
     void aLoggingFolderWithoutTensorBoardIsNoted() {
         assertThat(load(SMALLEST + "logging_dir: board\n").notes())
                 .containsExactly("logging_dir has no effect without report_to: tensorboard");
+    }
+
+    @Test
+    void theDateOfARunStandsWhereItsNameIs() {
+        Loaded loaded = load("""
+                model_name_or_path: m
+                dataset: d
+                finetuning_type: full
+                output_dir: models/{date}
+                prepared_dir: rows/day-{date}
+                run_name: nightly {date}
+                date: 2026-02-28
+                """);
+
+        TrainingConfig.Output output = loaded.config().output();
+        assertThat(output.outputDir()).isEqualTo(here("models/2026-02-28"));
+        assertThat(output.reporting().runName()).isEqualTo("nightly 2026-02-28");
+        assertThat(loaded.config().data().preparedDirectory()).isEqualTo(here("rows/day-2026-02-28"));
+        assertThat(output.day()).isEqualTo(new TrainingConfig.Day("2026-02-28", here("models/{date}")));
+        assertThat(TrainingConfig.fromJson(loaded.config().toJson())).isEqualTo(loaded.config());
+    }
+
+    @Test
+    void yesterdayIsADate() {
+        String yaml =
+                "model_name_or_path: m\ndataset: d\nfinetuning_type: full\noutput_dir: o/{date}\ndate: yesterday\n";
+
+        LocalDate before = LocalDate.now(ZoneOffset.UTC).minusDays(1);
+        TrainingConfig.Day day = load(yaml).config().output().day();
+        LocalDate after = LocalDate.now(ZoneOffset.UTC).minusDays(1);
+
+        assertThat(List.of(before, after))
+                .extracting(date -> new TrainingConfig.Day(date.toString(), here("o/{date}")))
+                .contains(day);
+    }
+
+    @Test
+    void aDateNeedsAFolderForEachDay() {
+        assertThatThrownBy(() -> load("""
+                model_name_or_path: m
+                dataset: d
+                output_dir: models
+                prepared_dir: rows
+                create_new_adapter: true
+                date: 2026-02-28
+                """))
+                .hasMessageContaining(
+                        "output_dir models has no {date}, though a date is given; give every day a folder of its own, such as models/{date}")
+                .hasMessageContaining("prepared_dir rows has no {date}")
+                .hasMessageContaining("create_new_adapter true would lose the adapters of all days but the last");
+        assertThatThrownBy(() -> load(SMALLEST + "date: 28.02.2026\n"))
+                .hasMessageContaining("is no date; write it as 2026-11-26, or yesterday");
+        assertThatThrownBy(() -> load(SMALLEST.replace(": out", ": out/{date}")))
+                .hasMessageContaining("names {date}, but no date is given; add --date 2026-11-26");
     }
 
     @Test
