@@ -9,6 +9,7 @@ import org.apache.hadoop.conf.Configuration;
 import ulysses.driver.hub.ModelHub;
 import ulysses.driver.plan.HardwareProfile;
 import ulysses.driver.plan.HardwareProfile.Machine;
+import ulysses.driver.plan.PlanSearch;
 import ulysses.driver.plan.RunPlan;
 import ulysses.driver.plan.RunShape;
 import ulysses.runtime.config.ConfigException;
@@ -54,6 +55,9 @@ final class PlanCommand {
         PlanText text = new PlanText(config, out);
         RunPlan chosen = chosen(options, shape.device(), plans);
         text.details(chosen);
+        if (chosen.refusal().isEmpty()) {
+            text.best(PlanSearch.of(chosen.shape(), chosen.hardware()), chosen);
+        }
         text.others(plans.stream().filter(plan -> !plan.equals(chosen)).toList());
         text.assumptions();
         return 0;

@@ -7,6 +7,7 @@ import ulysses.driver.plan.HardwareProfile;
 import ulysses.driver.plan.MemoryEstimate;
 import ulysses.driver.plan.MemoryEstimate.Line;
 import ulysses.driver.plan.MemoryEstimate.Moment;
+import ulysses.driver.plan.PlanSearch;
 import ulysses.driver.plan.RunPlan;
 import ulysses.driver.plan.RunShape;
 import ulysses.driver.plan.StepCommunication;
@@ -171,6 +172,34 @@ final class PlanText {
     private void part(String name, double seconds, StepTimeEstimate time) {
         print(String.format(
                 Locale.ROOT, "    %-16s %10s  %3.0f %%", name, time(seconds), 100 * seconds / time.total()));
+    }
+
+    /** The fastest shape of the same step on the same ranks, setting by setting. */
+    void best(PlanSearch search, RunPlan asked) {
+        int ranks = asked.shape().mesh().ranks();
+        print("");
+        print("best of %,d ways to run this step on %d rank%s of %s; %,d of them fit"
+                .formatted(
+                        search.tried(),
+                        ranks,
+                        ranks == 1 ? "" : "s",
+                        asked.hardware().name(),
+                        search.fitting().size()));
+        search.choices()
+                .forEach(
+                        choice -> print("  %-32s %s".formatted(choice.key() + ": " + choice.value(), choice.reason())));
+        search.best().ifPresent(best -> {
+            print("  gradient_accumulation_steps: %d for the same rows a step"
+                    .formatted(best.shape().batch().accumulation()));
+            print(String.format(
+                    Locale.ROOT,
+                    "  = %-16s %10s  %,.0f tokens/s, %.2f GiB; as configured %s",
+                    "step",
+                    time(best.time().total()),
+                    best.time().tokensPerSecond(),
+                    best.memory().peak() / GIB,
+                    asked.fits() ? time(asked.time().total()) : "it does not fit"));
+        });
     }
 
     /** One line for each. */

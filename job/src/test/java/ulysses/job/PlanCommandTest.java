@@ -47,6 +47,9 @@ class PlanCommandTest {
                 // 3 micro-batches x 4 layers x 3 (2 N + 2 K) x 1024 tokens x 16 x 4 bytes; half of it leaves
                 .contains("  all-to-all     47.2 MB; 23.6 MB")
                 .contains("  all-reduce     4.9 MB; 7.4 MB")
+                .containsPattern("best of \\d+ ways to run this step on 4 ranks of cpu; \\d+ of them fit")
+                .containsPattern("\n  sequence_parallel_size: 2 +the best with 4 takes ")
+                .containsPattern("\n  gradient_accumulation_steps: \\d+ for the same rows a step\n")
                 .contains("other devices")
                 .contains("  h100     needs bf16: true")
                 .contains("assumes");
