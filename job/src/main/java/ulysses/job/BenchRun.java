@@ -79,7 +79,7 @@ record BenchRun(
                 throw new ConfigException(
                         "bench",
                         List.of(
-                                "shape %s: neither a folder with a config.json nor smollm2-135m, llama-60m, qwen2.5-0.5b, llama-8b-4-layers or tiny"
+                                "shape %s: neither a folder with a config.json nor smollm2-135m, llama-60m, qwen2.5-0.5b, llama-8b-4-layers, long-4-layers or tiny"
                                         .formatted(settings.shape())));
             }
             return known.readAllBytes();

@@ -43,7 +43,8 @@ class PlanCommandTest {
                         + " gradient_accumulation_steps 3")
                 .contains("memory of a rank on cpu")
                 .contains("    weights                   4.7 MiB  float32; they are the master weights too")
-                .contains("  * loss: one tile           32.0 MiB  1024 x V logits")
+                .contains("  * loss: one tile           16.0 MiB  1024 x V logits")
+                .contains("    checkpoint's copy         3.5 MiB  while it is written; save_strategy: no needs none")
                 // 3 micro-batches x 4 layers x 3 (2 N + 2 K) x 1024 tokens x 16 x 4 bytes; half of it leaves
                 .contains("  all-to-all     47.2 MB; 23.6 MB")
                 .contains("  all-reduce     4.9 MB; 7.4 MB")

@@ -63,9 +63,11 @@ public record MemoryEstimate(List<Line> lines) {
                 hardware.isCpu() ? "JVM and libraries, of hardware.yaml" : "and workspaces, of hardware.yaml"));
         StateMemory states = new StateMemory(shape);
         states.addTo(lines);
-        new MicroBatchMemory(shape).addTo(lines);
+        MicroBatchMemory microBatch = new MicroBatchMemory(shape);
+        microBatch.addTo(lines);
         lines.add(new Line(
                 Moment.GRADIENT_NORM, "gradient norm", states.widened(), "the largest of what is summed, in float64"));
+        microBatch.addHeldByLibrary(lines, states.widened());
         return new MemoryEstimate(lines);
     }
 

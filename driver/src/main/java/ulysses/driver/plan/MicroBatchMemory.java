@@ -20,6 +20,9 @@ final class MicroBatchMemory {
 
     private static final int FEWEST_TILE_ROWS = 16;
 
+    /** The largest threshold that glibc's malloc takes: longer buffers go back to the system when freed, others stay for the next. */
+    private static final long GIVEN_BACK_FROM = 32L << 20;
+
     private final RunShape shape;
     private final ModelSpec model;
     private final HeadLayout heads;
@@ -56,6 +59,35 @@ final class MicroBatchMemory {
                     attentionHeld() + 2 * wholeQkv() + packedQkv(),
                     "gradients of q, k, v, sent and received"));
         }
+    }
+
+    /**
+     * On the CPU, what short buffers took stays taken: it comes on top of one long buffer.
+     *
+     * @param widened bytes that the gradient norm needs
+     */
+    void addHeldByLibrary(List<Line> lines, long widened) {
+        if (shape.device() != Device.CPU) {
+            return;
+        }
+        boolean shortOutputs = Math.max(output(), hidden()) < GIVEN_BACK_FROM;
+        long attention = shortOutputs ? attentionHeld() + kernel() : 0;
+        long exchange = shortOutputs && shape.isSplit() ? attentionHeld() + 2 * wholeQkv() + packedQkv() : 0;
+        long tiles = Math.max(mlpBackward(), Math.max(attention, exchange));
+        if (tile() >= GIVEN_BACK_FROM) {
+            held(lines, Moment.LOSS, Math.max(0, tiles - 4 * hidden()));
+        }
+        if (widened >= GIVEN_BACK_FROM) {
+            long microBatch = lines.stream()
+                    .filter(line -> shortOutputs && line.moment() == Moment.MICRO_BATCH)
+                    .mapToLong(Line::bytes)
+                    .sum();
+            held(lines, Moment.GRADIENT_NORM, tiles + microBatch);
+        }
+    }
+
+    private static void held(List<Line> lines, Moment moment, long bytes) {
+        lines.add(line(moment, "freed, not given back", bytes, "by the C library, of buffers below 32 MiB"));
     }
 
     private void kept(List<Line> lines, Strength strength, Strength below, String name, String how) {
@@ -145,8 +177,8 @@ final class MicroBatchMemory {
         return Math.min(shape.part(), Math.max(FEWEST_TILE_ROWS, TILE_ELEMENTS / model.vocabularySize()));
     }
 
-    /** Logits in float32 and one more of their size; in bfloat16 also as they were computed. */
+    /** Logits in float32, in whose place their gradient is made; in bfloat16 also as they were computed, and their gradient. */
     private long tile() {
-        return tileRows() * model.vocabularySize() * (shape.isBfloat16() ? 10 : 8);
+        return tileRows() * model.vocabularySize() * (shape.isBfloat16() ? 8 : 4);
     }
 }

@@ -79,8 +79,15 @@ public record RunShape(
      *
      * @param zeroStage which of them are cut over all ranks
      * @param offloadsOptimizer whether moments, and master weights that are not the weights, are off the device
+     * @param saves whether checkpoints are written, of which host memory holds a copy meanwhile
      */
-    public record States(int zeroStage, boolean offloadsOptimizer) {}
+    public record States(int zeroStage, boolean offloadsOptimizer, boolean saves) {
+
+        /** Of a run without checkpoints. */
+        public States(int zeroStage, boolean offloadsOptimizer) {
+            this(zeroStage, offloadsOptimizer, false);
+        }
+    }
 
     /**
      * What preference training adds.
@@ -147,7 +154,9 @@ public record RunShape(
                         Math.max(1, config.parallel().ranks() / group),
                         group,
                         new States(
-                                config.parallel().zeroStage(), config.parallel().offloadsOptimizer())),
+                                config.parallel().zeroStage(),
+                                config.parallel().offloadsOptimizer(),
+                                config.output().saveStrategy() != TrainingConfig.SaveStrategy.NO)),
                 Comparison.of(config, model));
     }
 
@@ -168,13 +177,14 @@ public record RunShape(
 
     /** The same run with another ZeRO stage. */
     public RunShape withStage(int zeroStage) {
-        States cut = new States(zeroStage, mesh.states().offloadsOptimizer());
+        States cut = new States(
+                zeroStage, mesh.states().offloadsOptimizer(), mesh.states().saves());
         return new RunShape(tuned, compute, activations, device, rowTokens, batch, mesh.with(cut), comparison);
     }
 
     /** The same run with optimizer states and master weights off the device. */
     public RunShape withOffloadedOptimizer() {
-        States off = new States(mesh.states().zeroStage(), true);
+        States off = new States(mesh.states().zeroStage(), true, mesh.states().saves());
         return new RunShape(tuned, compute, activations, device, rowTokens, batch, mesh.with(off), comparison);
     }
 

@@ -53,6 +53,9 @@ final class StateMemory {
         }
         add(lines, "gradients", 4, elements(trained), 2, "float32");
         addOptimizerState(lines, "AdamW's moments", 8, "two, float32");
+        if (shape.mesh().states().saves() && shape.device() == Device.CPU) {
+            addCheckpoint(lines);
+        }
         if (stage >= 2) {
             addGradientsOnTheirWay(lines);
         }
@@ -76,6 +79,19 @@ final class StateMemory {
         long held = bytes * (stage >= 1 ? elements(trained) / ranks : elements(trained));
         lines.add(
                 new Line(Moment.RUN, name, 0, "%s; %.2f GiB in %s".formatted(how, (double) held / (1L << 30), place)));
+    }
+
+    /** Weights as they are stored, moments, and master weights where they are not the weights; each rank writes a part. */
+    private void addCheckpoint(List<Line> lines) {
+        boolean adapterAlone = shape.tuned().adapter().isPresent();
+        long weights =
+                adapterAlone ? 4 * shape.trained() : width * shape.model().parameterCount();
+        int states = shape.isBfloat16() && !adapterAlone ? 12 : 8;
+        lines.add(new Line(
+                Moment.RUN,
+                "checkpoint's copy",
+                (weights + states * shape.trained()) / ranks,
+                "while it is written; save_strategy: no needs none"));
     }
 
     /** One layer's are made while those of the layer above are summed; on CPU the sum takes a buffer of their size. */

@@ -15,6 +15,7 @@ import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.ParallelConfig.Device;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
 import ulysses.runtime.weights.LoraSpec;
+import ulysses.runtime.weights.ModelSpec;
 import ulysses.runtime.weights.ParameterPlan;
 import ulysses.runtime.weights.TunedModel;
 
@@ -36,7 +37,7 @@ class MemoryEstimateTest {
                         entry("attention outputs", 2 * (2048 + 64 * 4 * 4L)),
                         entry("rotation", 2 * 64 * 2 * 4L),
                         entry("loss: hidden states", 4 * 2048L),
-                        entry("loss: one tile", 64 * 32 * 8L),
+                        entry("loss: one tile", 64 * 32 * 4L),
                         // two gradients [s,D], that of [s,N,H], and one tile of all 64 tokens
                         entry("MLP backward", 2 * 2048 + 2048 + 64 * (6 * 16 + 12 * 8) * 4L),
                         // two gradients [s,D], that of [s,N,H]; q k v and their gradients, from the kernel and summed
@@ -63,7 +64,7 @@ class MemoryEstimateTest {
                         entry("attention outputs", 2 * (512 + 64 * 2 * 4L)),
                         entry("rotation", 2 * 32 * 2 * 2L),
                         entry("loss: hidden states", 4 * 512L),
-                        entry("loss: one tile", 32 * 32 * 10L),
+                        entry("loss: one tile", 32 * 32 * 8L),
                         entry("MLP backward", 2 * 512 + 512 + 512 + 32 * (6 * 16 + 12 * 8) * 2L),
                         // held: 2 [s,D], [s,N,H], dO, q k v and gradients; float32 dq, dk, dv
                         entry("attention backward", 4096 + 64 * 2 * 2 * 4 + 2 * 512L),
@@ -223,6 +224,49 @@ class MemoryEstimateTest {
 
         assertThat(byName(MemoryEstimate.of(shape, SmallRun.device("cpu", 1e9))))
                 .containsEntry("frozen weights", 2L * (256 + 2 * 592 + 16) / 2);
+    }
+
+    /** A tile of 131072 logits a token is longer than 32 MiB, those of an MLP are not. */
+    @Test
+    void onTheCpuShortBuffersAreNotGivenBackBeforeALongOneComes() {
+        ModelSpec wide = SmallRun.model("\"sliding_window\": null, \"vocab_size\": 131072");
+        RunShape shape = new RunShape(
+                wide, ComputeType.FLOAT32, ActivationMemory.ATTENTION, Device.CPU, 64, new Batch(1, 1), new Mesh(1, 1));
+        long held = 55_296 - 4 * 2048; // the MLP's backward, of which the loss's hidden states take a part
+
+        List<MemoryEstimate.Line> lines =
+                MemoryEstimate.of(shape, SmallRun.device("cpu", 1e9)).lines();
+
+        assertThat(lines)
+                .filteredOn(line -> line.name().equals("freed, not given back"))
+                .singleElement()
+                .isEqualTo(new MemoryEstimate.Line(
+                        Moment.LOSS, "freed, not given back", held, "by the C library, of buffers below 32 MiB"));
+        assertThat(byName(MemoryEstimate.of(shape.on(Device.CUDA), SmallRun.device("gpu", 1e9))))
+                .doesNotContainKey("freed, not given back");
+    }
+
+    /** Weights in bfloat16, master weights and moments in float32; each of two ranks copies half. */
+    @Test
+    void aCheckpointIsCopiedInHostMemoryWhileItIsWritten() {
+        RunShape plain = SmallRun.shape(2).inBfloat16();
+        RunShape.Mesh mesh = new RunShape.Mesh(1, 2, new RunShape.States(0, false, true));
+        RunShape saving = new RunShape(
+                plain.tuned(),
+                plain.compute(),
+                ActivationMemory.ATTENTION,
+                Device.CPU,
+                64,
+                plain.batch(),
+                mesh,
+                RunShape.Comparison.NONE);
+
+        assertThat(byName(MemoryEstimate.of(saving, SmallRun.device("cpu", 1e9))))
+                .containsEntry("checkpoint's copy", 14 * SmallRun.PARAMETERS / 2);
+        assertThat(byName(MemoryEstimate.of(saving.on(Device.CUDA), SmallRun.device("gpu", 1e9))))
+                .doesNotContainKey("checkpoint's copy");
+        assertThat(byName(MemoryEstimate.of(plain, SmallRun.device("cpu", 1e9))))
+                .doesNotContainKey("checkpoint's copy");
     }
 
     private static MemoryEstimate states(int stage) {

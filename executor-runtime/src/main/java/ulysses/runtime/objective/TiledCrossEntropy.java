@@ -54,8 +54,9 @@ final class TiledCrossEntropy {
         for (long first = 0; first < targets.size(0); first += tileRows) {
             try (TensorScope scope = TensorScope.open()) {
                 long rows = Math.min(tileRows, targets.size(0) - first);
-                Tensor logits = logits(hidden.narrow(0, first, rows)); // [t,V]
-                sum += logProbabilityGap(logits, targets.narrow(0, first, rows));
+                Tensor target = targets.narrow(0, first, rows).unsqueeze(1); // [t,1]
+                Softmax softmax = Softmax.of(logits(hidden.narrow(0, first, rows)), target);
+                sum -= softmax.logProbabilities().sum(doubles()).item_double();
             }
         }
         return sum;
@@ -72,10 +73,9 @@ final class TiledCrossEntropy {
                 long rows = Math.min(tileRows, targets.size(0) - first);
                 Tensor h = hidden.narrow(0, first, rows); // [t,D]
                 Tensor target = targets.narrow(0, first, rows).unsqueeze(1); // [t,1]
-                Tensor logits = logits(h); // [t,V]
-                Tensor logSumExp = logits.logsumexp(new long[] {1}, true); // [t,1]
-                sum += logSumExp.sub(logits.gather(1, target)).sum(doubles()).item_double();
-                Tensor dLogits = softmaxGap(logits, logSumExp, target).mul_(new Scalar(scale)); // [t,V]
+                Softmax softmax = Softmax.of(logits(h), target);
+                sum -= softmax.logProbabilities().sum(doubles()).item_double();
+                Tensor dLogits = softmax.gap(target).mul_(new Scalar(scale)); // [t,V]
                 backward(dLogits, h, dHidden.narrow(0, first, rows));
             }
         }
@@ -90,9 +90,8 @@ final class TiledCrossEntropy {
                 try (TensorScope scope = TensorScope.open()) {
                     long rows = Math.min(tileRows, targets.size(0) - first);
                     Tensor target = targets.narrow(0, first, rows).unsqueeze(1); // [t,1]
-                    Tensor logits = logits(hidden.narrow(0, first, rows)); // [t,V]
-                    Tensor picked = logits.gather(1, target).squeeze(1); // [t]
-                    all.narrow(0, first, rows).copy_(picked.sub(logits.logsumexp(1)));
+                    Softmax softmax = Softmax.of(logits(hidden.narrow(0, first, rows)), target);
+                    all.narrow(0, first, rows).copy_(softmax.logProbabilities().squeeze(1));
                 }
             }
             return outer.keep(all);
@@ -110,21 +109,36 @@ final class TiledCrossEntropy {
             try (TensorScope scope = TensorScope.open()) {
                 long rows = Math.min(tileRows, targets.size(0) - first);
                 Tensor h = hidden.narrow(0, first, rows); // [t,D]
-                Tensor logits = logits(h); // [t,V]
-                Tensor logSumExp = logits.logsumexp(new long[] {1}, true); // [t,1]
                 Tensor scale = weights.narrow(0, first, rows).unsqueeze(1).neg(); // [t,1]
                 Tensor target = targets.narrow(0, first, rows).unsqueeze(1); // [t,1]
-                Tensor dLogits = softmaxGap(logits, logSumExp, target).mul_(scale); // [t,V]
+                Tensor dLogits = Softmax.of(logits(h), target).gap(target).mul_(scale); // [t,V]
                 backward(dLogits, h, dHidden.narrow(0, first, rows));
             }
         }
     }
 
-    /** Softmax minus one at the target: what the cross-entropy's gradient is, made in place of {@code logits} [t,V]. */
-    private static Tensor softmaxGap(Tensor logits, Tensor logSumExp, Tensor target) {
-        Tensor gap = logits.sub_(logSumExp).exp_();
-        return gap.scatter_add_(
-                1, target, torch.full_like(target, new Scalar(-1.0)).to(torch.ScalarType.Float));
+    /**
+     * Softmax, made in the place of logits, so that no second tensor of their size exists.
+     *
+     * @param probabilities [t,V]
+     * @param logProbabilities of the targets [t,1]
+     */
+    private record Softmax(Tensor probabilities, Tensor logProbabilities) {
+
+        /** Of {@code logits} [t,V], which are lost, and {@code target} [t,1]. */
+        static Softmax of(Tensor logits, Tensor target) {
+            Tensor shifted = logits.sub_(logits.amax(new long[] {1}, true)); // at most 0
+            Tensor picked = shifted.gather(1, target); // [t,1]
+            Tensor exponentials = shifted.exp_();
+            Tensor total = exponentials.sum(new long[] {1}, true, null); // [t,1]
+            return new Softmax(exponentials.div_(total), picked.sub(total.log()));
+        }
+
+        /** The cross-entropy's gradient, in the place of the probabilities: they, minus one at the target. */
+        Tensor gap(Tensor target) {
+            Tensor minusOne = torch.full_like(target, new Scalar(-1.0)).to(torch.ScalarType.Float);
+            return probabilities.scatter_add_(1, target, minusOne);
+        }
     }
 
     private void backward(Tensor dLogits, Tensor hidden, Tensor dHidden) {
@@ -162,12 +176,6 @@ final class TiledCrossEntropy {
 
     private Tensor logits(Tensor hidden) {
         return torch.linear(hidden, head.value().detach()).to(torch.ScalarType.Float);
-    }
-
-    private static double logProbabilityGap(Tensor logits, Tensor targets) {
-        Tensor logSumExp = logits.logsumexp(1); // [t]
-        Tensor picked = logits.gather(1, targets.unsqueeze(1)).squeeze(1); // [t]
-        return logSumExp.sub(picked).sum(doubles()).item_double();
     }
 
     private static ScalarTypeOptional doubles() {
