@@ -110,9 +110,12 @@ final class StateMemory {
         }
     }
 
+    /** Gloo gathers into a buffer of its own and copies. */
     private void addGathered(List<Line> lines) {
+        int copies = shape.device() == Device.CPU ? 2 : 1;
         long layer = largestLayer(trained) + largestLayer(frozen);
-        lines.add(new Line(Moment.MICRO_BATCH, "gathered layers", 2L * width * layer, type + "; one, and the next"));
+        lines.add(new Line(
+                Moment.MICRO_BATCH, "gathered layers", 2L * copies * width * layer, type + "; one, and the next"));
         long head = part(trained, headPart()) + part(frozen, headPart());
         lines.add(new Line(Moment.LOSS, "gathered head", width * head, type));
     }

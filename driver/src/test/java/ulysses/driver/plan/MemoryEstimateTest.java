@@ -185,7 +185,7 @@ class MemoryEstimateTest {
                         entry("weights", 4 * all / 2),
                         entry("gradients", 4 * all / 2),
                         entry("AdamW's moments", 8 * all / 2),
-                        entry("gathered layers", 2 * 4 * 592L),
+                        entry("gathered layers", 2 * 2 * 4 * 592L),
                         entry("gathered head", 4 * 256L));
         assertThat(states(3).bytes(Moment.RUN)).isEqualTo(16 * all / 2);
     }

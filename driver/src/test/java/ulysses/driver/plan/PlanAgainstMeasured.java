@@ -44,8 +44,6 @@ final class PlanAgainstMeasured {
             new Setting(1, 4096, ""),
             new Setting(1, 2048, "activation_memory=none"),
             new Setting(1, 2048, "activation_memory=full"),
-            new Setting(1, 2048, "bf16=true"),
-            new Setting(1, 2048, "finetuning_type=lora"),
             new Setting(1, 512, "save_strategy=steps save_steps=1"),
             new Setting(1, 1024, "per_device_train_batch_size=2"),
             new Setting(2, 2048, ""),
