@@ -72,6 +72,13 @@ final class StandaloneCluster implements AutoCloseable {
         return cluster;
     }
 
+    /** Kills a Worker with its executors, as a machine that loses its power would. */
+    void killWorker(int worker) {
+        Process process = processes.get(1 + worker); // behind the Master
+        process.descendants().forEach(ProcessHandle::destroyForcibly);
+        process.destroyForcibly();
+    }
+
     /** For {@code --master}. */
     String master() {
         return "spark://127.0.0.1:" + port;

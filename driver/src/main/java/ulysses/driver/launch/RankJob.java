@@ -1,6 +1,8 @@
 package ulysses.driver.launch;
 
 import java.util.List;
+import java.util.Optional;
+import java.util.stream.IntStream;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.mesh.EvaluationSet;
 import ulysses.runtime.mesh.RankMesh;
@@ -28,5 +30,26 @@ public record RankJob(
             throw new IllegalArgumentException(
                     "run id '%s' must be 1 to 80 letters, digits, dashes, dots or underscores".formatted(runId));
         }
+    }
+
+    /**
+     * The same run on at most {@code ranks} ranks: fewer data-parallel groups of the same size, with more micro-batches each, so that
+     * every step has the same rows. Empty when not even one group fits.
+     */
+    Optional<RankJob> on(int ranks) {
+        int group = mesh.sequenceParallelSize();
+        int microBatches = config.step().accumulation() * mesh.dataParallelSize();
+        return IntStream.rangeClosed(1, Math.min(ranks / group, mesh.dataParallelSize()))
+                .filter(groups -> microBatches % groups == 0)
+                .max()
+                .stream()
+                .mapToObj(groups -> new RankJob(
+                        runId,
+                        mainClass,
+                        new RankMesh(groups * group, group),
+                        config.withStep(config.step().withAccumulation(microBatches / groups)),
+                        trainRows,
+                        evalRows))
+                .findFirst();
     }
 }

@@ -71,10 +71,11 @@ public final class RunAttempts {
     }
 
     private int untilDone(RunProgress progress) throws InterruptedException {
+        RankJob now = job;
         int withoutProgress = 0;
         long savedStep = -1;
         for (int attempt = 1; ; attempt++) {
-            Optional<RankFailure> failure = attempt(attempt, progress);
+            Optional<RankFailure> failure = attempt(now, attempt, progress);
             if (failure.isEmpty()) {
                 return attempt;
             }
@@ -93,21 +94,21 @@ public final class RunAttempts {
             }
             LOG.warn("{}", text);
             LOG.warn("starting attempt {} from {}", attempt + 1, from(progress));
-            awaitSlots();
+            now = awaitSlots();
         }
     }
 
     /** Empty when all ranks were done. */
-    private Optional<RankFailure> attempt(int attempt, RunProgress progress) throws InterruptedException {
-        String group = BarrierLaunch.jobGroup(job, attempt);
+    private Optional<RankFailure> attempt(RankJob now, int attempt, RunProgress progress) throws InterruptedException {
+        String group = BarrierLaunch.jobGroup(now, attempt);
         String description = "train, attempt %d, %d ranks, from %s"
-                .formatted(attempt, job.mesh().worldSize(), from(progress));
+                .formatted(attempt, now.mesh().worldSize(), from(progress));
         AttemptTasks tasks = new AttemptTasks(group);
         spark.sc().addSparkListener(tasks);
         progress.begin(attempt);
-        try (HangWatch watch = watch(progress, group)) {
+        try (HangWatch watch = watch(now, progress, group)) {
             try {
-                launch.run(job, attempt, description, progress.address());
+                launch.run(now, attempt, description, progress.address());
                 return Optional.empty();
             } catch (InterruptedException e) {
                 spark.sc().cancelJobGroup(group, "the driver was interrupted");
@@ -126,10 +127,10 @@ public final class RunAttempts {
         }
     }
 
-    private HangWatch watch(RunProgress progress, String group) {
+    private HangWatch watch(RankJob now, RunProgress progress, String group) {
         return HangWatch.start(
                 progress,
-                job.mesh().worldSize(),
+                now.mesh().worldSize(),
                 Duration.ofSeconds(parallel.hangSeconds()),
                 Duration.ofSeconds(parallel.rendezvousSeconds()),
                 reason -> spark.sc().cancelJobGroup(group, reason));
@@ -177,17 +178,39 @@ public final class RunAttempts {
         return progress.newestSaved().map(saved -> "step " + saved.step()).orElse("where the run began");
     }
 
-    /** Spark's own check for slots waits 15 s between looks; this one notices a replaced executor at once. */
-    private void awaitSlots() throws InterruptedException {
+    /**
+     * The run that fits the slots there are, all of it as a rule. Spark's own check for slots waits 15 s between looks; this one
+     * notices a replaced executor at once.
+     */
+    private RankJob awaitSlots() throws InterruptedException {
         long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(parallel.rendezvousSeconds());
         while (launch.slots() < job.mesh().worldSize()) {
             if (System.nanoTime() > deadline) {
-                throw new LaunchException(
-                        FailureKind.INFRASTRUCTURE,
-                        "only %d of %d slots came back within rendezvous_timeout %d s; run the same command again when the cluster has room"
-                                .formatted(launch.slots(), job.mesh().worldSize(), parallel.rendezvousSeconds()));
+                return smaller(launch.slots());
             }
             TimeUnit.MILLISECONDS.sleep(100);
         }
+        return job;
+    }
+
+    private RankJob smaller(int slots) {
+        Optional<RankJob> fewer = parallel.elastic() ? job.on(slots) : Optional.empty();
+        RankJob fitting = fewer.orElseThrow(() -> new LaunchException(
+                FailureKind.INFRASTRUCTURE,
+                "only %d of %d slots came back within rendezvous_timeout %d s; run the same command again when the cluster has room%s"
+                        .formatted(
+                                slots,
+                                job.mesh().worldSize(),
+                                parallel.rendezvousSeconds(),
+                                parallel.elastic() || slots < parallel.sequenceParallelSize()
+                                        ? ""
+                                        : ", or with elastic: true")));
+        LOG.warn(
+                "elastic: {} of {} slots are there; going on with {} data-parallel groups, gradient_accumulation_steps {}, so that a step has the same rows",
+                slots,
+                job.mesh().worldSize(),
+                fitting.mesh().dataParallelSize(),
+                fitting.config().step().accumulation());
+        return fitting;
     }
 }

@@ -47,6 +47,29 @@ public record StepConfig(
         scheduleArguments = Map.copyOf(scheduleArguments);
     }
 
+    /** The same with another number of micro-batches a step. */
+    public StepConfig withAccumulation(int other) {
+        return new StepConfig(
+                rowsPerRank,
+                other,
+                learningRate,
+                epochs,
+                maxSteps,
+                schedule,
+                scheduleArguments,
+                warmupRatio,
+                warmupSteps,
+                weightDecay,
+                beta1,
+                beta2,
+                epsilon,
+                maxGradNorm,
+                seed,
+                dataSeed,
+                shuffle,
+                strategies);
+    }
+
     /** Without gradient strategies. */
     public StepConfig(
             int rowsPerRank,

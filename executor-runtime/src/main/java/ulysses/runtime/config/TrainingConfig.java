@@ -44,6 +44,11 @@ public record TrainingConfig(
         return new TrainingConfig(model, data, other, step, evaluation, parallel, output, preference);
     }
 
+    /** The same run with other steps. */
+    public TrainingConfig withStep(StepConfig other) {
+        return new TrainingConfig(model, data, tuning, other, evaluation, parallel, output, preference);
+    }
+
     /** The same run with other preferences. */
     public TrainingConfig withPreference(PreferenceConfig other) {
         return new TrainingConfig(model, data, tuning, step, evaluation, parallel, output, other);
