@@ -46,7 +46,10 @@ final class ElasticRun {
             cluster.killWorker(1);
             JobRun ended = run.get().succeeded();
             ended.out().lines().filter(line -> line.startsWith("done:")).forEach(System.out::println);
-            ended.err().lines().filter(line -> line.contains("RunAttempts: elastic")).forEach(System.out::println);
+            ended.err()
+                    .lines()
+                    .filter(line -> line.contains("RunAttempts: elastic"))
+                    .forEach(System.out::println);
         } finally {
             background.shutdownNow();
         }

@@ -19,7 +19,7 @@ import ulysses.driver.launch.LaunchException;
 import ulysses.runtime.mesh.RankEvent;
 
 /**
- * A run in MLflow: its settings as parameters, everything that is logged as metrics, and how it ended. The server is talked to on a
+ * A run in MLflow: its settings as parameters, everything that is logged as metrics, and how it ended. MLflow is talked to on a
  * thread of its own; when it fails while training goes on, metrics wait for the next try and the run does not.
  */
 final class MlflowRun implements RunFollower {
@@ -32,7 +32,7 @@ final class MlflowRun implements RunFollower {
     private static final int MOST_WAITING = 20_000; // chosen: some 2 MB
     private static final Duration LAST_WORDS = Duration.ofSeconds(30);
 
-    private final MlflowServer server;
+    private final MlflowTracking tracking;
     private final String runId;
     private final Clock clock;
     private final ExecutorService sender = Executors.newSingleThreadExecutor(work -> {
@@ -45,36 +45,36 @@ final class MlflowRun implements RunFollower {
     private boolean warned;
     private boolean ended;
 
-    private MlflowRun(MlflowServer server, String runId, Clock clock) {
-        this.server = server;
+    private MlflowRun(MlflowTracking tracking, String runId, Clock clock) {
+        this.tracking = tracking;
         this.runId = runId;
         this.clock = clock;
         this.lastSend = clock.instant();
     }
 
     /**
-     * Begins a run on {@code server}.
+     * Begins a run there.
      *
      * @param settings its parameters
      * @param tags its tags
-     * @throws LaunchException when the server does not take it
+     * @throws LaunchException when it is not taken
      */
     static MlflowRun begin(
-            MlflowServer server, String name, Map<String, String> settings, Map<String, String> tags, Clock clock) {
+            MlflowTracking tracking, String name, Map<String, String> settings, Map<String, String> tags, Clock clock) {
         ObjectNode create = JSON.createObjectNode()
-                .put("experiment_id", server.experimentId())
+                .put("experiment_id", tracking.experimentId())
                 .put("run_name", name)
                 .put("start_time", clock.millis());
         Map<String, String> all = new LinkedHashMap<>(tags);
         all.put("mlflow.runName", name);
         all.put("mlflow.source.type", "JOB");
         create.set("tags", pairs(all));
-        String id = server.post("runs/create", create)
+        String id = tracking.post("runs/create", create)
                 .path("run")
                 .path("info")
                 .path("run_id")
                 .asText();
-        MlflowRun run = new MlflowRun(server, id, clock);
+        MlflowRun run = new MlflowRun(tracking, id, clock);
         run.parameters(settings);
         return run;
     }
@@ -88,7 +88,7 @@ final class MlflowRun implements RunFollower {
             }
             ObjectNode batch = JSON.createObjectNode().put("run_id", runId);
             batch.set("params", some);
-            server.post("runs/log-batch", batch);
+            tracking.post("runs/log-batch", batch);
         }
     }
 
@@ -100,7 +100,7 @@ final class MlflowRun implements RunFollower {
         return pairs;
     }
 
-    /** Its id on the server. */
+    /** Its id in MLflow. */
     String id() {
         return runId;
     }
@@ -126,7 +126,7 @@ final class MlflowRun implements RunFollower {
         }
     }
 
-    /** On the thread of the server. */
+    /** On the thread of MLflow. */
     private void send() {
         List<ObjectNode> some = some();
         while (!some.isEmpty()) {
@@ -150,7 +150,7 @@ final class MlflowRun implements RunFollower {
 
     private boolean told(String endpoint, ObjectNode body) {
         try {
-            server.post(endpoint, body);
+            tracking.post(endpoint, body);
             return true;
         } catch (LaunchException e) {
             if (!warned) {
@@ -181,7 +181,7 @@ final class MlflowRun implements RunFollower {
         sender.shutdown();
         try {
             if (!sender.awaitTermination(LAST_WORDS.toSeconds(), TimeUnit.SECONDS)) {
-                LOG.warn("MLflow at {} was not told how the run ended within {} s", server, LAST_WORDS.toSeconds());
+                LOG.warn("MLflow at {} was not told how the run ended within {} s", tracking, LAST_WORDS.toSeconds());
             }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();

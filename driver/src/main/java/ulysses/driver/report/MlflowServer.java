@@ -15,21 +15,17 @@ import java.net.http.HttpResponse.BodyHandlers;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.Base64;
-import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import ulysses.driver.launch.FailureKind;
 import ulysses.driver.launch.LaunchException;
-import ulysses.runtime.config.ConfigException;
 
-/** An MLflow tracking server, by its REST API 2.0. Where it is and who asks, MLflow's own environment variables say. */
-final class MlflowServer {
-    private static final String URI_VARIABLE = "MLFLOW_TRACKING_URI";
+/** An MLflow tracking server, by its REST API 2.0. */
+final class MlflowServer implements MlflowTracking {
     private static final String TOKEN_VARIABLE = "MLFLOW_TRACKING_TOKEN";
     private static final String USER_VARIABLE = "MLFLOW_TRACKING_USERNAME";
     private static final String PASSWORD_VARIABLE = "MLFLOW_TRACKING_PASSWORD";
-    private static final String EXPERIMENT_VARIABLE = "MLFLOW_EXPERIMENT_NAME";
     private static final String NOT_THERE = "RESOURCE_DOES_NOT_EXIST";
     private static final Duration PATIENCE = Duration.ofSeconds(10);
     private static final ObjectMapper JSON = new ObjectMapper();
@@ -48,25 +44,9 @@ final class MlflowServer {
         this.experiment = experiment;
     }
 
-    /**
-     * The server that {@code environment} names; it is not asked yet.
-     *
-     * @throws ConfigException if it names none
-     */
-    static MlflowServer of(Map<String, String> environment) {
-        String text = environment.getOrDefault(URI_VARIABLE, "").strip();
-        if (!text.matches("https?://[^\\s]+")) {
-            String what = text.isEmpty() ? "is not set" : "is " + RunArguments.masked(text);
-            throw new ConfigException(
-                    "report_to",
-                    List.of(
-                            "report_to mlflow needs a tracking server, but %s %s; set it to http://HOST:PORT, or leave mlflow out"
-                                    .formatted(URI_VARIABLE, what)));
-        }
-        return new MlflowServer(
-                URI.create(text.replaceAll("/+$", "")),
-                authorization(environment),
-                environment.getOrDefault(EXPERIMENT_VARIABLE, "Default"));
+    /** The server at {@code base}; it is not asked yet. {@code environment} says who asks. */
+    static MlflowServer of(URI base, Map<String, String> environment, String experiment) {
+        return new MlflowServer(base, authorization(environment), experiment);
     }
 
     private static Optional<String> authorization(Map<String, String> environment) {
@@ -80,8 +60,8 @@ final class MlflowServer {
         return Optional.of("Basic " + Base64.getEncoder().encodeToString(pair.getBytes(StandardCharsets.UTF_8)));
     }
 
-    /** Id of the experiment, which is made if there is none. */
-    String experimentId() {
+    @Override
+    public String experimentId() {
         String name = URLEncoder.encode(experiment, StandardCharsets.UTF_8);
         Answer found = ask(
                 request("experiments/get-by-name?experiment_name=" + name).GET().build());
@@ -96,8 +76,8 @@ final class MlflowServer {
                 .asText();
     }
 
-    /** Calls an endpoint below {@code /api/2.0/mlflow/}. */
-    JsonNode post(String endpoint, ObjectNode body) {
+    @Override
+    public JsonNode post(String endpoint, ObjectNode body) {
         Answer answer = ask(request(endpoint)
                 .header("Content-Type", "application/json")
                 .POST(BodyPublishers.ofString(body.toString()))

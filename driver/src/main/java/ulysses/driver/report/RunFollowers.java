@@ -34,7 +34,7 @@ public final class RunFollowers implements RunFollower {
      */
     public static void check(TrainingConfig config, Map<String, String> environment) {
         if (config.output().reporting().trackers().contains(TrainingConfig.Tracker.MLFLOW)) {
-            var unused = MlflowServer.of(environment).experimentId();
+            var unused = MlflowTracking.of(environment).experimentId();
         }
         TrainingConfig.StatusPage page = config.output().reporting().statusPage();
         if (page != null) {
@@ -65,10 +65,10 @@ public final class RunFollowers implements RunFollower {
                 followers.add(log);
                 places.add("tensorboard: " + log.path());
             } else {
-                MlflowServer server = MlflowServer.of(environment);
-                MlflowRun run = MlflowRun.begin(server, name(output), settings, tags(config), clock);
+                MlflowTracking tracking = MlflowTracking.of(environment);
+                MlflowRun run = MlflowRun.begin(tracking, name(output), settings, tags(config), clock);
                 followers.add(run);
-                places.add("mlflow:      run %s at %s".formatted(run.id(), server));
+                places.add("mlflow:      run %s at %s".formatted(run.id(), tracking));
             }
         }
         return new RunFollowers(followers, places, page.map(StatusServer::address));

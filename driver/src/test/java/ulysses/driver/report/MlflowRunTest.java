@@ -88,7 +88,7 @@ class MlflowRunTest {
 
     private MlflowRun begin(Map<String, String> settings) {
         return MlflowRun.begin(
-                MlflowServer.of(environment("MLFLOW_EXPERIMENT_NAME", "long texts")),
+                MlflowTracking.of(environment("MLFLOW_EXPERIMENT_NAME", "long texts")),
                 "first",
                 settings,
                 Map.of("output_dir", "out"),
@@ -155,9 +155,9 @@ class MlflowRunTest {
     void findsTheExperimentAndSaysWhoAsks() {
         experimentIsThere = true;
 
-        String id = MlflowServer.of(environment("MLFLOW_TRACKING_USERNAME", "me", "MLFLOW_TRACKING_PASSWORD", "pw"))
+        String id = MlflowTracking.of(environment("MLFLOW_TRACKING_USERNAME", "me", "MLFLOW_TRACKING_PASSWORD", "pw"))
                 .experimentId();
-        MlflowServer.of(environment("MLFLOW_TRACKING_TOKEN", "secret")).experimentId();
+        MlflowTracking.of(environment("MLFLOW_TRACKING_TOKEN", "secret")).experimentId();
 
         assertThat(id).isEqualTo("7");
         assertThat(calls).extracting(Call::authorization).containsExactly("Basic bWU6cHc=", "Bearer secret");
@@ -191,11 +191,11 @@ class MlflowRunTest {
 
     @Test
     void refusesToBeToldNoServer() {
-        assertThatThrownBy(() -> MlflowServer.of(Map.of()))
+        assertThatThrownBy(() -> MlflowTracking.of(Map.of()))
                 .isInstanceOf(ConfigException.class)
                 .hasMessageContaining(
-                        "report_to mlflow needs a tracking server, but MLFLOW_TRACKING_URI is not set; set it to http://HOST:PORT, or leave mlflow out");
-        assertThatThrownBy(() -> MlflowServer.of(Map.of("MLFLOW_TRACKING_URI", "databricks")))
+                        "report_to mlflow needs a place for runs, but MLFLOW_TRACKING_URI is not set; set it to http://HOST:PORT of a tracking server or to a folder, file:///FOLDER, or leave mlflow out");
+        assertThatThrownBy(() -> MlflowTracking.of(Map.of("MLFLOW_TRACKING_URI", "databricks")))
                 .isInstanceOf(ConfigException.class)
                 .hasMessageContaining("MLFLOW_TRACKING_URI is databricks; set it to");
     }
