@@ -10,7 +10,7 @@ import com.tngtech.archunit.junit.AnalyzeClasses;
 import com.tngtech.archunit.junit.ArchTest;
 import com.tngtech.archunit.lang.ArchRule;
 
-/** The walls of this module: Spark is here, native code is not. */
+/** The walls of this module: Spark is here, native code is not. ArchUnit checks every field that is a rule. */
 @AnalyzeClasses(packages = "ulysses.driver", importOptions = ImportOption.DoNotIncludeTests.class)
 final class ArchitectureTest {
 

@@ -59,7 +59,7 @@ public final class Main {
             };
         } catch (Exception failure) { // SparkException is checked but not declared by Spark's Scala methods
             if (debug) {
-                failure.printStackTrace(err);
+                failure.printStackTrace(err); // asked for by --debug; the line below is what others read
             }
             err.println("error: " + message(failure));
             return kind(failure).exitCode();

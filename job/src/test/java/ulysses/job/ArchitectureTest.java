@@ -7,7 +7,7 @@ import com.tngtech.archunit.junit.AnalyzeClasses;
 import com.tngtech.archunit.junit.ArchTest;
 import com.tngtech.archunit.lang.ArchRule;
 
-/** The walls of this module: command line and wiring only. */
+/** The walls of this module: command line and wiring only. ArchUnit checks every field that is a rule. */
 @AnalyzeClasses(packages = "ulysses.job", importOptions = ImportOption.DoNotIncludeTests.class)
 final class ArchitectureTest {
 

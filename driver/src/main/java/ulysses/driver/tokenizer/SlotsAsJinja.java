@@ -11,6 +11,7 @@ import java.util.stream.Collectors;
 final class SlotsAsJinja {
     private static final String CONTENT = "{{content}}";
     private static final String TURN = "{{idx}}";
+    private static final String TURN_NUMBER = "(loop.index0 // 2)";
 
     private final ChatTemplate template;
     private final String bos;
@@ -87,12 +88,12 @@ final class SlotsAsJinja {
     private static String around(String text, String placeholder, String value) {
         int at = text.indexOf(placeholder);
         if (at < 0) {
-            return placeholder.equals(CONTENT) ? around(text, TURN, "(loop.index0 // 2)") : quoted(text);
+            return placeholder.equals(CONTENT) ? around(text, TURN, TURN_NUMBER) : quoted(text);
         }
         String before = text.substring(0, at);
         String after = text.substring(at + placeholder.length());
-        String inner = before.isEmpty() ? "" : around(before, TURN, "(loop.index0 // 2)") + " ~ ";
-        String rest = after.isEmpty() ? "" : " ~ " + around(after, TURN, "(loop.index0 // 2)");
+        String inner = before.isEmpty() ? "" : around(before, TURN, TURN_NUMBER) + " ~ ";
+        String rest = after.isEmpty() ? "" : " ~ " + around(after, TURN, TURN_NUMBER);
         return inner + value + rest;
     }
 

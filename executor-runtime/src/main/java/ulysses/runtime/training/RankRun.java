@@ -20,7 +20,6 @@ import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.PreferenceConfig;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.config.TuningConfig;
-import ulysses.runtime.data.DataException;
 import ulysses.runtime.data.PackedDataset;
 import ulysses.runtime.data.RankBatches;
 import ulysses.runtime.data.RowCost;
@@ -346,7 +345,7 @@ final class RankRun {
                 rows.require(content());
             }
             return opened;
-        } catch (DataException e) {
+        } catch (IOException | RuntimeException e) { // sets that are open already
             opened.close();
             throw e;
         }
