@@ -55,10 +55,13 @@ record JobProcess(Process process, Path out, Path err) implements AutoCloseable 
         process.destroyForcibly().waitFor();
     }
 
+    /** Ends it and all that it started, and waits until nothing of it can write any more. */
     @Override
     public void close() {
-        process.descendants().forEach(ProcessHandle::destroyForcibly);
-        process.destroyForcibly();
+        List<ProcessHandle> all = new ArrayList<>(descendants());
+        all.add(process.toHandle());
+        all.forEach(ProcessHandle::destroyForcibly);
+        all.forEach(each -> each.onExit().orTimeout(20, TimeUnit.SECONDS).join());
     }
 
     private static String text(Path file) {

@@ -119,7 +119,6 @@ class ResumeTest {
                             + " on host \\S+, run \\S+\\), which holds its lease since \\S+ and is alive; wait until that"
                             + " run ends or stop it, or choose another output_dir");
             assertThat(first.process().isAlive()).isTrue();
-            first.kill();
         }
     }
 
