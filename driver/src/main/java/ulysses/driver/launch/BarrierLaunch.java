@@ -2,6 +2,7 @@ package ulysses.driver.launch;
 
 import java.util.Collections;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
@@ -52,28 +53,40 @@ public final class BarrierLaunch {
      * Blocks until all ranks are done.
      *
      * @param description what Spark's UI shows
+     * @throws TooFewSeatsException when none has run, because too few tasks were on hosts that are not left out
      * @throws Exception whatever Spark throws when a task fails or the job group is cancelled; SparkException is checked, but Scala
      *     does not declare it
      */
-    void run(RankJob job, int attempt, String description, RunAddress driver) throws Exception {
+    void run(RankJob job, Attempt attempt, String description) throws Exception {
         int ranks = job.mesh().worldSize();
-        RankTask task = new RankTask(job, attempt, driver, siteSettings(spark.hadoopConfiguration()), starter);
+        // Spark puts tasks where it likes: only a stage that fills every slot is sure to reach all other hosts.
+        int tasks = attempt.leftOut().isEmpty() ? ranks : Math.max(ranks, slots());
+        RankTask task = new RankTask(job, attempt, siteSettings(spark.hadoopConfiguration()), starter);
         // Interrupting is what makes the other tasks of a failed barrier stage end at once instead of when they look at
         // a flag.
-        spark.setJobGroup(jobGroup(job, attempt), description, true);
+        spark.setJobGroup(jobGroup(job, attempt.number()), description, true);
         try {
-            RDD<Integer> stage = spark.parallelize(Collections.nCopies(ranks, 0), ranks)
+            RDD<Integer> stage = spark.parallelize(Collections.nCopies(tasks, 0), tasks)
                     .rdd()
                     .barrier()
                     .mapPartitions(task, false, INTEGER);
             RDD<Integer> placed = profile.map(stage::withResources).orElse(stage);
-            int done = placed.toJavaRDD().collect().size();
-            if (done != ranks) {
-                throw new IllegalStateException("%d of %d ranks were done".formatted(done, ranks));
-            }
+            requireAll(ranks, placed.toJavaRDD().collect());
         } finally {
             spark.clearJobGroup();
         }
+    }
+
+    private static void requireAll(int ranks, List<Integer> ended) throws TooFewSeatsException {
+        long done = ended.stream().filter(rank -> rank >= 0).count();
+        if (done == ranks) {
+            return;
+        }
+        int leftOut = Collections.frequency(ended, RankTask.LEFT_OUT);
+        if (done == 0 && ended.size() - leftOut < ranks) {
+            throw new TooFewSeatsException(ended.size(), ended.size() - leftOut);
+        }
+        throw new IllegalStateException("%d of %d ranks were done".formatted(done, ranks));
     }
 
     /** What an administrator or the user set; defaults stay out, since the rank has them from the same jars. */

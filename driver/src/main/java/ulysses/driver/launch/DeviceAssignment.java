@@ -1,12 +1,15 @@
 package ulysses.driver.launch;
 
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
+import ulysses.runtime.mesh.RankMesh;
 
 /**
  * Task resources and host names to rank order. Spark's partition order does not follow hosts, so every task sorts the same list of
@@ -41,6 +44,27 @@ final class DeviceAssignment {
     record Placement(int rank, int localRank, int localRanks, Seat seat) {}
 
     private DeviceAssignment() {}
+
+    /**
+     * Which tasks get a rank when a stage has more of them than ranks: those that leave the most groups inside one host.
+     *
+     * @param hosts of all tasks, by partition
+     * @param leftOut hosts that get none
+     * @return partitions in ascending order; empty when too few are on other hosts
+     */
+    static List<Integer> seated(List<String> hosts, Collection<String> leftOut, RankMesh mesh) {
+        List<Seat> free = IntStream.range(0, hosts.size())
+                .filter(partition -> !leftOut.contains(hosts.get(partition)))
+                .mapToObj(partition -> new Seat(partition, hosts.get(partition), "", null, 0))
+                .toList();
+        return free.size() < mesh.worldSize()
+                ? List.of()
+                : ordered(free, mesh.sequenceParallelSize()).stream()
+                        .limit(mesh.worldSize())
+                        .map(Seat::partition)
+                        .sorted()
+                        .toList();
+    }
 
     /**
      * All ranks in order.

@@ -97,7 +97,7 @@ final class HangWatch implements AutoCloseable {
         String reason =
                 "only %d of %d tasks have reported within rendezvous_timeout %d s; are there enough executors, and can they reach the driver's port? (heard of: %s)"
                         .formatted(met.size(), ranks, rendezvous.toSeconds(), met);
-        return Optional.of(failure(-1, "unknown", "start", 0, reason));
+        return Optional.of(failure(-1, RankFailure.NOWHERE, "start", 0, reason));
     }
 
     private Optional<RankFailure> silent() {

@@ -27,6 +27,9 @@ public record RankFailure(
         String reason,
         List<String> log) {
 
+    /** A host that nobody knows. */
+    static final String NOWHERE = "unknown";
+
     /** Roughly: who is to blame. In order of how likely the failure is the first one and not an echo of another rank's. */
     public enum Cause {
         /** The rank said itself that config, data, loss or storage is at fault. */
@@ -63,6 +66,11 @@ public record RankFailure(
     /** Whether a new attempt may help. */
     boolean retryable() {
         return cause.retryable;
+    }
+
+    /** Whether its host may be to blame; a broken connection does not tell at which end it broke. */
+    boolean speaksAgainstHost() {
+        return retryable() && cause != Cause.CUT_OFF && !host.equals(NOWHERE);
     }
 
     /** The failure that most likely came first; {@code failures} are in order of arrival. */

@@ -11,6 +11,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeoutException;
+import java.util.stream.IntStream;
 import org.apache.spark.BarrierTaskContext;
 import org.apache.spark.BarrierTaskInfo;
 import org.apache.spark.SparkConf;
@@ -27,6 +28,7 @@ import ulysses.driver.launch.DeviceAssignment.Seat;
 import ulysses.runtime.config.ParallelConfig.Device;
 import ulysses.runtime.mesh.RankAssignment;
 import ulysses.runtime.mesh.RankEvent;
+import ulysses.runtime.mesh.RankMesh;
 
 /**
  * One barrier task: starts its rank process at once, so that JVM and native libraries come up while the tasks meet, agrees with the
@@ -34,24 +36,29 @@ import ulysses.runtime.mesh.RankEvent;
  */
 final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>, Serializable {
     private static final long serialVersionUID = 1L;
+
+    /** What a task gives whose host is left out. */
+    static final int LEFT_OUT = -2;
+
+    /** What a task gives that has no rank, because others have them all, or because there are too few others. */
+    private static final int NO_RANK = -1;
+
     private static final String THREADS = "OMP_NUM_THREADS";
 
     private final String job;
-    private final int attempt;
-    private final RunAddress driver;
+    private final Attempt attempt;
     private final HashMap<String, String> hadoop;
     private final RankStarter starter;
 
     /** @param hadoop file system settings of the driver that are not defaults */
-    RankTask(RankJob job, int attempt, RunAddress driver, Map<String, String> hadoop, RankStarter starter) {
+    RankTask(RankJob job, Attempt attempt, Map<String, String> hadoop, RankStarter starter) {
         this.starter = starter;
         this.job = JsonLines.write(job);
         this.attempt = attempt;
-        this.driver = driver;
         this.hadoop = new HashMap<>(hadoop);
     }
 
-    /** Gives the world rank whose work is done. */
+    /** Gives the world rank whose work is done, or a negative number when this task had none. */
     @Override
     public Iterator<Integer> apply(Iterator<Integer> partition) {
         BarrierTaskContext context = BarrierTaskContext.get();
@@ -70,21 +77,42 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
         List<String> addresses = Arrays.stream(context.getTaskInfos())
                 .map(BarrierTaskInfo::address)
                 .toList();
+        String here =
+                SparkEnv.get().blockManager().blockManagerId().host(); // the name that Spark reports lost tasks by
+        List<Integer> seated = seated(context, here, shared.mesh());
+        int seat = seated.indexOf(context.partitionId());
+        if (seat < 0) {
+            if (!seated.isEmpty()) {
+                rendezvous(context).watch();
+            }
+            return attempt.leftOut().contains(here) ? LEFT_OUT : NO_RANK;
+        }
         RankReport.Hello hello = new RankReport.Hello(
-                driver.token(),
-                attempt,
+                attempt.driver().token(),
+                attempt.number(),
                 context.partitionId(),
-                TaskHost.withoutPort(addresses.get(context.partitionId())),
+                here,
                 SparkEnv.get().executorId());
-        try (DriverLink link = DriverLink.open(driver, hello)) {
+        try (DriverLink link = DriverLink.open(attempt.driver(), hello)) {
             try {
-                TaskHost host = TaskHost.of(addresses, context.partitionId(), link.localAddress());
+                TaskHost host = TaskHost.of(seated.stream().map(addresses::get).toList(), seat, link.localAddress());
                 return new Supervision(context, shared, link, host).run();
             } catch (LaunchException e) {
                 link.send(new RankReport.Ended(outsideOfRank(hello.host(), e)));
                 throw e;
             }
         }
+    }
+
+    /** Partitions that get a rank, in ascending order; none when too few are on hosts that are not left out. */
+    private List<Integer> seated(BarrierTaskContext context, String here, RankMesh mesh) {
+        return attempt.leftOut().isEmpty()
+                ? IntStream.range(0, mesh.worldSize()).boxed().toList()
+                : DeviceAssignment.seated(List.of(context.allGather(here)), attempt.leftOut(), mesh);
+    }
+
+    private static Rendezvous rendezvous(BarrierTaskContext context) {
+        return new Rendezvous(mine -> List.of(context.allGather(mine)));
     }
 
     private static RankFailure outsideOfRank(String host, LaunchException e) {
@@ -132,7 +160,7 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
             return RankCommand.prepare(
                     new RankCommand.Wishes(
                             shared.mainClass(),
-                            shared.runId() + "/" + attempt,
+                            shared.runId() + "/" + attempt.number(),
                             directory,
                             threads,
                             device(),
@@ -146,7 +174,7 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
 
         /** Both all-gathers; the child has its assignment afterwards. */
         private int meet(RankProcess child, Path directory) throws IOException, InterruptedException {
-            Rendezvous rendezvous = new Rendezvous(mine -> List.of(context.allGather(mine)));
+            Rendezvous rendezvous = rendezvous(context);
             Seat seat = new Seat(
                     context.partitionId(), host.address(), SparkEnv.get().executorId(), device(), child.processId());
             List<Placement> places = rendezvous.seat(seat, shared.mesh().sequenceParallelSize());
@@ -205,7 +233,7 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
                     host.address(),
                     store.host(),
                     store.port(),
-                    attempt,
+                    attempt.number(),
                     shared.runId(),
                     0, // the child sees one device only
                     threads,

@@ -20,13 +20,20 @@ record Rendezvous(AllGather allGather) {
     /** Where rank 0's store listens. */
     record Store(String host, int port) {}
 
-    /** All ranks in order; the same list in every task. */
+    /** All ranks in order; the same list in every task that has one. */
     List<Placement> seat(Seat mine, int sequenceParallelSize) {
         List<Seat> seats = allGather.gather(JsonLines.write(mine)).stream()
+                .filter(line -> !line.isEmpty())
                 .map(line -> JsonLines.readOwn(line, Seat.class))
                 .sorted(Comparator.comparingInt(Seat::partition))
                 .toList();
         return DeviceAssignment.place(seats, sequenceParallelSize);
+    }
+
+    /** What a task does that gets no rank. */
+    void watch() {
+        allGather.gather("");
+        allGather.gather("");
     }
 
     /** Rank 0's task tells the others where its store listens; port -1 says that it never will. */

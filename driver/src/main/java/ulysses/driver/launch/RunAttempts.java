@@ -28,6 +28,7 @@ public final class RunAttempts {
     private final List<Consumer<RankEvent>> listeners;
     private final BarrierLaunch launch;
     private final ParallelConfig parallel;
+    private final HostFailures hosts;
 
     /** @param listeners told each event of each rank, one at a time, on a thread of the run */
     public RunAttempts(JavaSparkContext spark, RankJob job, List<Consumer<RankEvent>> listeners) {
@@ -44,6 +45,7 @@ public final class RunAttempts {
         this.job = job;
         this.listeners = List.copyOf(listeners);
         this.parallel = job.config().parallel();
+        this.hosts = new HostFailures(parallel.maxHostFailures());
         this.launch = launch;
     }
 
@@ -93,13 +95,53 @@ public final class RunAttempts {
                                 .formatted(text, withoutProgress, parallel.maxAttempts()));
             }
             LOG.warn("{}", text);
+            blameHost(failure.get(), progress);
             LOG.warn("starting attempt {} from {}", attempt + 1, from(progress));
             now = awaitSlots();
         }
     }
 
-    /** Empty when all ranks were done. */
+    private void blameHost(RankFailure failure, RunProgress progress) {
+        if (failure.speaksAgainstHost()) {
+            String host = progress.ranks().stream()
+                    .filter(known -> known.rank() >= 0 && known.rank() == failure.rank())
+                    .map(RankStatus::host) // as Spark names it
+                    .findFirst()
+                    .orElse(failure.host());
+            hosts.add(host, failure).ifPresent(LOG::warn);
+        }
+    }
+
+    /** Empty when all ranks were done; without the hosts that failed repeatedly, if that can be. */
     private Optional<RankFailure> attempt(RankJob now, int attempt, RunProgress progress) throws InterruptedException {
+        try {
+            return inSeats(now, attempt, progress);
+        } catch (TooFewSeatsException tooFew) {
+            return attempt(fitting(now, tooFew), attempt, progress);
+        }
+    }
+
+    private RankJob fitting(RankJob now, TooFewSeatsException found) {
+        if (launch.slots() > found.tasks()) {
+            return now; // some came meanwhile, and a stage over all of them may find enough
+        }
+        Optional<RankJob> fewer = parallel.elastic() ? job.on(found.seats()) : Optional.empty();
+        if (fewer.isEmpty()) {
+            LOG.warn(
+                    "going on with all hosts: without {} only {} slots are left for {} ranks; add executors on other hosts{}",
+                    String.join(", ", hosts.leftOut()),
+                    found.seats(),
+                    now.mesh().worldSize(),
+                    parallel.elastic() ? "" : ", or set elastic: true to go on with fewer ranks");
+            hosts.needAll();
+            return now;
+        }
+        tellSmaller(found.seats(), fewer.get());
+        return fewer.get();
+    }
+
+    private Optional<RankFailure> inSeats(RankJob now, int attempt, RunProgress progress)
+            throws InterruptedException, TooFewSeatsException {
         String group = BarrierLaunch.jobGroup(now, attempt);
         String description = "train, attempt %d, %d ranks, from %s"
                 .formatted(attempt, now.mesh().worldSize(), from(progress));
@@ -108,10 +150,12 @@ public final class RunAttempts {
         progress.begin(attempt);
         try (HangWatch watch = watch(now, progress, group)) {
             try {
-                launch.run(now, attempt, description, progress.address());
+                launch.run(now, new Attempt(attempt, progress.address(), hosts.leftOut()), description);
                 return Optional.empty();
             } catch (InterruptedException e) {
                 spark.sc().cancelJobGroup(group, "the driver was interrupted");
+                throw e;
+            } catch (TooFewSeatsException e) {
                 throw e;
             } catch (Exception e) { // SparkException is checked but not declared
                 if (!spark.sc().isStopped() && !tasks.awaitEnd(ZOMBIE_LIMIT)) {
@@ -165,7 +209,7 @@ public final class RunAttempts {
         String text = String.valueOf(sparks.getMessage());
         return new RankFailure(
                 -1,
-                "unknown",
+                RankFailure.NOWHERE,
                 "start",
                 0,
                 FailureKind.INFRASTRUCTURE,
@@ -205,12 +249,16 @@ public final class RunAttempts {
                                 parallel.elastic() || slots < parallel.sequenceParallelSize()
                                         ? ""
                                         : ", or with elastic: true")));
+        tellSmaller(slots, fitting);
+        return fitting;
+    }
+
+    private void tellSmaller(int slots, RankJob fitting) {
         LOG.warn(
                 "elastic: {} of {} slots are there; going on with {} data-parallel groups, gradient_accumulation_steps {}, so that a step has the same rows",
                 slots,
                 job.mesh().worldSize(),
                 fitting.mesh().dataParallelSize(),
                 fitting.config().step().accumulation());
-        return fitting;
     }
 }

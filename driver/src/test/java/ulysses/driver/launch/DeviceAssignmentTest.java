@@ -12,6 +12,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import ulysses.driver.launch.DeviceAssignment.Placement;
 import ulysses.driver.launch.DeviceAssignment.Seat;
+import ulysses.runtime.mesh.RankMesh;
 
 class DeviceAssignmentTest {
 
@@ -36,6 +37,23 @@ class DeviceAssignmentTest {
                 .isEqualTo(order);
         assertThat(words(placements, place -> "" + place.localRank())).isEqualTo(localRanks);
         assertThat(DeviceAssignment.groupsAcrossHosts(placements, P)).isEqualTo(across);
+    }
+
+    @ParameterizedTest(name = "hosts {0} without {1}: {2} ranks in groups of {3}")
+    @CsvSource({
+        "a b c,       b, 2, 1, 0 2",
+        "a b c,       b, 3, 1, ''",
+        "a b c a,     b, 2, 2, 0 3",
+        "a c b c a b, b, 2, 2, 0 4",
+        "a c c b,     b, 2, 2, 1 2",
+        "a b,         z, 2, 1, 0 1",
+    })
+    void seatsOnlyTasksOnOtherHostsAndGroupsInsideOne(String hosts, String without, int ranks, int P, String seated) {
+        List<Integer> partitions =
+                DeviceAssignment.seated(List.of(hosts.strip().split(" ")), List.of(without), new RankMesh(ranks, P));
+
+        assertThat(partitions.stream().map(String::valueOf).collect(Collectors.joining(" ")))
+                .isEqualTo(seated);
     }
 
     @Test

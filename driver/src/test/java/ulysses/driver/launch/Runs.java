@@ -75,6 +75,7 @@ public final class Runs {
 
     /** Two ranks that share a sequence, with short limits. */
     public static ParallelConfig twoRanks(int maxAttempts, int hangSeconds) {
-        return new ParallelConfig(2, 2, ParallelConfig.Device.CPU, 30, 30, maxAttempts, false, hangSeconds, 0, false);
+        return new ParallelConfig(
+                2, 2, ParallelConfig.Device.CPU, 30, 30, maxAttempts, 2, false, hangSeconds, 0, false);
     }
 }

@@ -11,6 +11,7 @@ import java.net.Socket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -22,7 +23,8 @@ import ulysses.runtime.mesh.RankEvent;
 
 /**
  * A rank process without a model: speaks the protocol of RankMain, keeps step with its peers over a plain socket as a collective
- * would, and misbehaves as told by {@code trainRows}, for example {@code steps=5,act=throw,rank=1,at=3,attempt=1}.
+ * would, and misbehaves as told by {@code trainRows}, for example {@code steps=5,act=throw,rank=1,at=3,attempts=1}; with {@code host}
+ * in place of {@code rank} that is any rank of an executor that calls its machine so.
  */
 final class StandInRank {
     private final RankAssignment me;
@@ -120,7 +122,7 @@ final class StandInRank {
     /** {@code at} counts steps of the run, {@code after} steps of this attempt. */
     private void misbehave(long step, long stepOfAttempt) throws Exception {
         boolean now = number("at", -1) == step || number("after", -1) == stepOfAttempt;
-        if (!now || number("rank", -1) != me.rank() || me.attempt() > number("attempts", 1)) {
+        if (!now || !isMeant() || me.attempt() > number("attempts", 1)) {
             return;
         }
         switch (script.getOrDefault("act", "none")) {
@@ -134,6 +136,16 @@ final class StandInRank {
             case "crash" -> signal("SEGV");
             default -> throw new IllegalArgumentException("no such act: " + script);
         }
+    }
+
+    private boolean isMeant() throws IOException {
+        String host = script.get("host");
+        if (host == null) {
+            return number("rank", -1) == me.rank();
+        }
+        long executor = ProcessHandle.current().parent().orElseThrow().pid();
+        String line = Files.readString(Path.of("/proc", Long.toString(executor), "cmdline"));
+        return line.contains("--hostname\0" + host + "\0");
     }
 
     private static void signal(String name) throws Exception {
@@ -153,7 +165,8 @@ final class StandInRank {
 
     private void save(long step) throws IOException {
         if (step % number("save", Integer.MAX_VALUE) == 0) {
-            Files.writeString(savedFile(), Long.toString(step));
+            Path complete = Files.writeString(savedFile().resolveSibling("saving"), Long.toString(step));
+            Files.move(complete, savedFile(), StandardCopyOption.ATOMIC_MOVE); // a rank may be killed at any moment
             emit(new RankEvent.Saved(0, step, savedFile().toString()));
         }
     }

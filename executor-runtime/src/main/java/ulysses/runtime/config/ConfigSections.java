@@ -195,6 +195,7 @@ final class ConfigSections {
                 Math.min(settings.integer("ddp_timeout"), LONGEST_WAIT_SECONDS),
                 settings.integer("rendezvous_timeout"),
                 settings.integer("max_attempts"),
+                settings.integer("max_host_failures"),
                 settings.flag("elastic"),
                 settings.integer("hang_timeout"),
                 Integer.parseInt(settings.choice("zero_stage")),

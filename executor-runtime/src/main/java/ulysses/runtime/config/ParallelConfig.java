@@ -9,6 +9,7 @@ package ulysses.runtime.config;
  * @param timeoutSeconds {@code ddp_timeout}, capped at 3600: the longest a collective may wait
  * @param rendezvousSeconds {@code rendezvous_timeout} (ours): the longest all ranks may take to meet
  * @param maxAttempts {@code max_attempts} (ours): attempts without progress before the run gives up
+ * @param maxHostFailures {@code max_host_failures} (ours): attempts that fail on a host before the next do without it; 0 is no limit
  * @param elastic {@code elastic} (ours): whether the run goes on with fewer data-parallel groups when lost ranks don't come back
  * @param hangSeconds {@code hang_timeout} (ours): no progress for so long ends the attempt
  * @param zeroStage {@code zero_stage} (ours), or {@code zero_optimization.stage} of a DeepSpeed JSON: what is cut over all ranks
@@ -22,6 +23,7 @@ public record ParallelConfig(
         int timeoutSeconds,
         int rendezvousSeconds,
         int maxAttempts,
+        int maxHostFailures,
         boolean elastic,
         int hangSeconds,
         int zeroStage,
