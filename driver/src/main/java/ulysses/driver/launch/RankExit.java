@@ -60,6 +60,16 @@ record RankExit(int code, long oomKills, List<String> crashReport) {
                 + " spark.executor.memoryOverhead, or lower cutoff_len or per_device_train_batch_size";
     }
 
+    /** Whether a signal stopped process {@code pid}, which then waits to be told to go on; false where there is no /proc. */
+    static boolean isStopped(long pid) {
+        try {
+            String line = Files.readString(Path.of("/proc", Long.toString(pid), "stat"));
+            return line.startsWith(") T", line.lastIndexOf(')')); // behind a name that may hold anything
+        } catch (IOException | RuntimeException e) {
+            return false; // it has just ended, or another system, where hang_timeout has to do
+        }
+    }
+
     /** How many processes the kernel has killed for memory in this container so far; 0 where it does not tell. */
     static long oomKillsSoFar() {
         try (Stream<String> lines = Files.lines(CGROUP_EVENTS)) {

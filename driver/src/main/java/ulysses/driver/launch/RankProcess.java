@@ -32,6 +32,12 @@ final class RankProcess implements AutoCloseable {
     private static final int STACKS_MILLIS = 2_000;
     private static final int STACKS_CHARACTERS = 1 << 18;
     private static final int LINGER_SECONDS = 30;
+    /** Chosen, not tuned. */
+    private static final int STOPPED_SECONDS = 3;
+
+    private static final String STOPPED =
+            "the process was stopped (SIGSTOP) for %d s, so its task ended it; look for who stops processes there: a batch system that suspends jobs, or a person"
+                    .formatted(STOPPED_SECONDS);
 
     private final Process process;
     private final RankCommand command;
@@ -50,6 +56,8 @@ final class RankProcess implements AutoCloseable {
     private volatile RankEvent.@Nullable Failed failed;
     private volatile RankEvent.@Nullable Done done;
     private volatile long doneNanos;
+    /** Looks in a row that found it stopped: time alone would count a pause of this JVM, too. */
+    private int stoppedLooks;
 
     private RankProcess(
             Process process, RankCommand command, String label, Consumer<RankEvent> events, PrintStream log) {
@@ -130,10 +138,23 @@ final class RankProcess implements AutoCloseable {
                 log.printf("[%s] did not end within %d s of being done; ending it%n", label, LINGER_SECONDS);
                 process.destroyForcibly();
             }
+            endIfStopped();
         }
         outputReader.join(STACKS_MILLIS);
         errorReader.join(STACKS_MILLIS);
         return done != null;
+    }
+
+    /** One that is stopped says nothing and never ends, while its peers wait for it. */
+    private void endIfStopped() {
+        stoppedLooks = RankExit.isStopped(process.pid()) ? stoppedLooks + 1 : 0;
+        if (isStopped()) {
+            process.destroyForcibly();
+        }
+    }
+
+    private boolean isStopped() {
+        return stoppedLooks * POLL_MILLIS >= STOPPED_SECONDS * 1_000;
     }
 
     /** Why the child ended before its work was done. */
@@ -146,8 +167,8 @@ final class RankProcess implements AutoCloseable {
         RankEvent.Failed said = failed;
         if (said == null) {
             RankFailure.Cause cause = exit.bySignal() ? RankFailure.Cause.CRASHED : RankFailure.Cause.EXITED;
-            return new RankFailure(
-                    rank, host, phase, step, FailureKind.INFRASTRUCTURE, cause, exit.describe(), lastLines());
+            String reason = isStopped() ? STOPPED : exit.describe();
+            return new RankFailure(rank, host, phase, step, FailureKind.INFRASTRUCTURE, cause, reason, lastLines());
         }
         FailureKind kind = FailureKind.named(said.kind());
         RankFailure.Cause cause =
