@@ -10,6 +10,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Random;
 import java.util.concurrent.CompletableFuture;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
@@ -19,11 +20,11 @@ import org.junit.jupiter.api.io.TempDir;
 
 /**
  * A run that was interrupted ends with the weights and the log of one that was not, bit for bit, whatever was killed or damaged: two
- * sequence-parallel ranks, 24 steps over two epochs of shuffled rows, a checkpoint every fourth step.
+ * sequence-parallel ranks, 36 steps over three epochs of shuffled rows, a checkpoint every fourth step.
  */
 @ExtendWith(SharedCluster.class)
 class ResumeTest {
-    private static final int STEPS = 24;
+    private static final int STEPS = 36;
 
     @TempDir
     private static Path shared;
@@ -38,31 +39,33 @@ class ResumeTest {
     static void trainUndisturbed() {
         undisturbed = shared.resolve("undisturbed");
         JobRun run = JobRun.of(arguments(shared, undisturbed)).succeeded();
-        assertThat(run.out()).contains("done: 24 steps").contains("1 attempt(s)");
+        assertThat(run.out()).contains("done: %d steps".formatted(STEPS)).contains("1 attempt(s)");
     }
 
+    /** Five faults in one run, each behind a newer checkpoint; what has ended is submitted again with the same command. */
     @Test
-    void goesOnByItselfAfterARankWasKilled() throws Exception {
+    void endsLikeTheUndisturbedRunAfterFiveFaults() throws Exception {
         Path output = folder.resolve("out");
-        CompletableFuture<JobRun> running = CompletableFuture.supplyAsync(() -> JobRun.of(arguments(folder, output)));
-        awaitStepAfterCheckpoint(output);
 
-        ProcessHandle rank = ranks(ProcessHandle.current().descendants()).get(0);
-        assertThat(rank.destroyForcibly()).isTrue();
-        JobRun run = running.get().succeeded();
+        givesUpWhenARankIsKilled(output);
+        leavesNothingBehindWhenTheDriverIsKilled(output);
+        flipOneByte(
+                output.resolve("checkpoint-" + Chaos.newestCheckpoint(output).orElseThrow()), "model-rank00001");
+        JobRun run = JobRun.of(arguments(folder, output)).succeeded();
 
-        assertThat(run.out()).contains("2 attempt(s)");
+        assertThat(run.out())
+                .contains("found prepared rows")
+                .contains("1 attempt(s)")
+                .containsPattern("checkpoint-\\d+ is passed over: checkpoint file .*model-rank00001.* is damaged");
         expectSameAsUndisturbed(output);
     }
 
-    @Test
-    void givesUpAfterMaxAttemptsAndTellsWhoWhereAndWhy() throws Exception {
-        Path output = folder.resolve("out");
+    private void givesUpWhenARankIsKilled(Path output) throws Exception {
         CompletableFuture<JobRun> running =
                 CompletableFuture.supplyAsync(() -> JobRun.of(arguments(folder, output, "max_attempts=1")));
         awaitStepAfterCheckpoint(output);
 
-        ProcessHandle rank = ranks(ProcessHandle.current().descendants()).get(1);
+        ProcessHandle rank = Chaos.ranks(ProcessHandle.current().descendants()).get(1);
         assertThat(rank.destroyForcibly()).isTrue();
         JobRun run = running.get();
 
@@ -79,27 +82,25 @@ class ResumeTest {
         assertThat(output.resolve("model.safetensors")).doesNotExist();
     }
 
-    @Test
-    void leavesNothingBehindAndGoesOnAfterTheDriverWasKilled() throws Exception {
-        Path output = folder.resolve("out");
+    /** After it went on by itself from a rank that was stopped and an executor that was killed. */
+    private void leavesNothingBehindWhenTheDriverIsKilled(Path output) throws Exception {
         List<ProcessHandle> started;
-        try (JobProcess job = JobProcess.start(folder, List.of(), List.of(arguments(folder, output)))) {
-            awaitStepAfterCheckpoint(output);
-            started = job.descendants();
-            job.kill();
+        try (Chaos chaos = Chaos.begin(folder, output, new Random(7), arguments(folder, output))) {
+            Chaos.Recovery stopped = chaos.endure(Chaos.Fault.STOP_RANK);
+            Chaos.Recovery lost = chaos.endure(Chaos.Fault.KILL_EXECUTOR);
+            chaos.awaitNewCheckpoint();
+            started = chaos.job().descendants();
+            chaos.inflict(Chaos.Fault.KILL_DRIVER);
+
+            Measured.note("until noticed and until the next step: %s, %s".formatted(stopped, lost));
+            assertThat(stopped.message()).contains("attempt 1: rank").contains("the process was stopped (SIGSTOP)");
+            assertThat(lost.message()).contains("attempt 2: rank").contains("Spark lost executor");
+            assertThat(chaos.submissions()).isEqualTo(1);
         }
-        assertThat(ranks(started.stream())).hasSize(2);
+        assertThat(Chaos.ranks(started.stream())).hasSize(2);
         assertThat(started).hasSizeGreaterThanOrEqualTo(4); // an executor for each rank
-        Await.that(
-                "the end of all processes",
-                Duration.ofSeconds(20),
-                () -> started.stream().noneMatch(ResumeTest::isRunning));
+        Chaos.awaitEnd(started);
         assertThat(output.resolve("model.safetensors")).doesNotExist();
-
-        JobRun again = JobRun.of(arguments(folder, output)).succeeded();
-
-        assertThat(again.out()).contains("found prepared rows").contains("1 attempt(s)");
-        expectSameAsUndisturbed(output);
     }
 
     /** Two submissions into one folder: the first trains on, the second says who does and ends; a dead first one is no obstacle. */
@@ -139,14 +140,14 @@ class ResumeTest {
     @Test
     void anotherNumberOfRanksGoesOnFromTheCheckpointBeforeADamagedOne() throws IOException {
         Path output = folder.resolve("out");
-        copyUndisturbedUpTo(12, output);
-        flipOneByte(output.resolve("checkpoint-12"), "optimizer-rank00001");
+        copyUndisturbedUpTo(24, output);
+        flipOneByte(output.resolve("checkpoint-24"), "optimizer-rank00001");
 
         JobRun run = JobRun.of(arguments(shared, output, "num_ranks=1", "sequence_parallel_size=1"))
                 .succeeded();
 
         assertThat(run.out())
-                .containsPattern("checkpoint-12 is passed over: checkpoint file .*optimizer-rank00001.* is damaged: its"
+                .containsPattern("checkpoint-24 is passed over: checkpoint file .*optimizer-rank00001.* is damaged: its"
                         + " checksum does not match; use the checkpoint before it");
         assertThat(new Results(output).lines("trainer_log.jsonl")).hasSize(STEPS + 1);
         Results ours = new Results(output);
@@ -154,8 +155,8 @@ class ResumeTest {
         double[] losses = ours.series("loss");
         assertThat(losses).hasSize(STEPS).containsExactly(theirs.series("loss"), within(1e-5));
         double weights =
-                ours.weights().deviation(theirs.weights(), Weights.ofCheckpoint(output.resolve("checkpoint-8")));
-        Measured.note("16 of 24 steps on another number of ranks: weights %.1e of their way".formatted(weights));
+                ours.weights().deviation(theirs.weights(), Weights.ofCheckpoint(output.resolve("checkpoint-20")));
+        Measured.note("16 of 36 steps on another number of ranks: weights %.1e of their way".formatted(weights));
         assertThat(weights).isPositive().isLessThan(1e-3);
     }
 
@@ -188,7 +189,8 @@ class ResumeTest {
                         .map(line -> line.path("current_steps").intValue())
                         .toList());
         assertThat(ours.summary().path("train_loss")).isEqualTo(theirs.summary().path("train_loss"));
-        assertThat(output.resolve("checkpoint-24").resolve("MANIFEST.json")).exists();
+        assertThat(output.resolve("checkpoint-" + STEPS).resolve("MANIFEST.json"))
+                .exists();
     }
 
     /** Some step after the sixth, with a checkpoint at the fourth: far enough, and not at the end. */
@@ -202,20 +204,6 @@ class ResumeTest {
         });
         assertThat(output.resolve("checkpoint-4").resolve("MANIFEST.json")).exists();
         assertThat(output.resolve("model.safetensors")).doesNotExist();
-    }
-
-    private static List<ProcessHandle> ranks(Stream<ProcessHandle> processes) {
-        return processes
-                .filter(process -> process.info()
-                        .commandLine()
-                        .filter(line -> line.contains("ulysses.runtime.training.RankMain"))
-                        .isPresent())
-                .toList();
-    }
-
-    /** A process that ended but that nobody asked about has no command line any more. */
-    private static boolean isRunning(ProcessHandle process) {
-        return process.isAlive() && process.info().command().isPresent();
     }
 
     private static void flipOneByte(Path checkpoint, String name) throws IOException {
@@ -246,7 +234,7 @@ class ResumeTest {
         }
     }
 
-    /** A run of 24 steps, unless {@code more} says otherwise. */
+    /** A run of 36 steps, unless {@code more} says otherwise. */
     static String[] arguments(Path folder, Path output, String... more) {
         Path quickstart = Resources.QUICKSTART.toAbsolutePath().normalize();
         List<String> arguments = List.of(
@@ -264,7 +252,7 @@ class ResumeTest {
                         num_ranks: 2
                         per_device_train_batch_size: 1
                         gradient_accumulation_steps: 4
-                        num_train_epochs: 2.0
+                        num_train_epochs: 3.0
                         learning_rate: 2.0e-3
                         lr_scheduler_type: cosine
                         warmup_ratio: 0.1
