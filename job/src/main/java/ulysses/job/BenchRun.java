@@ -125,7 +125,7 @@ record BenchRun(
         yaml.put("max_steps", settings.warmup() + settings.steps()).put("learning_rate", 1e-5);
         yaml.put("lr_scheduler_type", "constant").put("bf16", settings.bf16());
         yaml.put("activation_memory", setting.activationMemory()).put("zero_stage", setting.zeroStage());
-        settings.attention().forEach(yaml::put);
+        settings.keys().forEach(yaml::put);
         yaml.put("sequence_parallel_size", setting.ranks()).put("logging_steps", 1);
         yaml.put("device", settings.cuda() ? "cuda" : "cpu");
         Path file = scratch.resolve("bench.json");
@@ -143,7 +143,7 @@ record BenchRun(
         result.put("device", settings.cuda() ? "cuda" : "cpu");
         result.put("dtype", settings.bf16() ? "bf16" : "fp32").put("activation_memory", setting.activationMemory());
         result.put("zero_stage", setting.zeroStage());
-        settings.attention().forEach(result::put);
+        settings.keys().forEach(result::put);
         result.put("docs", settings.documents()).put("steps", listener.steps.size());
         double[] seconds = sorted(listener.steps, RankEvent.Step::seconds);
         double typical = median(seconds);

@@ -23,7 +23,7 @@ import ulysses.runtime.config.ConfigException;
  * @param bf16 {@code --dtype bf16}, else fp32
  * @param activationMemory {@code --activation_memory}: what layers keep for backward, as the key of the same name; one or several
  * @param zeroStages {@code --zero_stage}, as the key of the same name; one or several
- * @param attention {@code --attention_window} and its like, as the keys of the same names
+ * @param keys {@code --attention_window} and its like, as the keys of the same names
  * @param cuda {@code --device cuda}: rank r computes on GPU r; else cpu
  * @param output {@code --output}: folder of the page; empty for none
  * @param longestInBytes {@code --longest_in}: memory of all ranks together in which the longest sequence is looked for; 0 for none
@@ -40,13 +40,20 @@ record BenchSettings(
         boolean bf16,
         List<String> activationMemory,
         List<Integer> zeroStages,
-        Map<String, String> attention,
+        Map<String, String> keys,
         boolean cuda,
         String output,
         long longestInBytes) {
 
-    private static final List<String> ATTENTION =
-            List.of("attention_window", "attention_sinks", "attention_block_pattern", "attention_block_size");
+    /** Keys of a run's YAML that are options here too, and are passed on where they are given. */
+    private static final List<String> KEYS = List.of(
+            "attention_window",
+            "attention_sinks",
+            "attention_block_pattern",
+            "attention_block_size",
+            "offload_activations",
+            "offload_optimizer",
+            "overlap_exchange");
 
     private static final Map<String, String> DEFAULTS = defaults();
 
@@ -63,7 +70,7 @@ record BenchSettings(
         defaults.put("dtype", "fp32");
         defaults.put("activation_memory", "attention");
         defaults.put("zero_stage", "0");
-        ATTENTION.forEach(key -> defaults.put(key, ""));
+        KEYS.forEach(key -> defaults.put(key, ""));
         defaults.put("device", "cpu");
         defaults.put("output", "");
         defaults.put("longest_in", "0");
@@ -71,7 +78,7 @@ record BenchSettings(
     }
 
     BenchSettings {
-        attention = Map.copyOf(attention);
+        keys = Map.copyOf(keys);
     }
 
     /**
@@ -117,7 +124,7 @@ record BenchSettings(
                 reader.either("dtype", "bf16", "fp32"),
                 List.of(reader.text("activation_memory").split(",", -1)),
                 reader.numbers("zero_stage", 0),
-                reader.attention(),
+                reader.keys(),
                 reader.either("device", "cuda", "cpu"),
                 reader.text("output"),
                 reader.bytes("longest_in"));
@@ -156,9 +163,9 @@ record BenchSettings(
                     .toList();
         }
 
-        Map<String, String> attention() {
+        Map<String, String> keys() {
             Map<String, String> keys = new LinkedHashMap<>();
-            ATTENTION.stream().filter(key -> !text(key).isEmpty()).forEach(key -> keys.put(key, text(key)));
+            KEYS.stream().filter(key -> !text(key).isEmpty()).forEach(key -> keys.put(key, text(key)));
             return keys;
         }
 

@@ -141,6 +141,9 @@ final class RankProcess implements AutoCloseable {
             endIfStopped();
         }
         outputReader.join(STACKS_MILLIS);
+        if (process.exitValue() == 0 && done == null) { // a busy machine reads the last word late
+            outputReader.join(TimeUnit.SECONDS.toMillis(LINGER_SECONDS));
+        }
         errorReader.join(STACKS_MILLIS);
         return done != null;
     }

@@ -23,6 +23,9 @@ final class MicroBatchMemory {
     /** The largest threshold that glibc's malloc takes: longer buffers go back to the system when freed, others stay for the next. */
     private static final long GIVEN_BACK_FROM = 32L << 20;
 
+    /** See OffloadedSegments of the runtime. */
+    private static final int LAYERS_HERE = 2;
+
     private final RunShape shape;
     private final ModelSpec model;
     private final HeadLayout heads;
@@ -36,8 +39,8 @@ final class MicroBatchMemory {
     }
 
     void addTo(List<Line> lines) {
-        int layers = model.layers();
-        lines.add(line(Moment.MICRO_BATCH, "layer inputs", (layers + 1) * hidden(), (layers + 1) + " x [s,D]"));
+        int inputs = here(model.layers()) + 1;
+        lines.add(line(Moment.MICRO_BATCH, "layer inputs", inputs * hidden(), inputs + " x [s,D]"));
         kept(lines, Strength.ATTENTION, Strength.INPUT, "attention outputs", "[S,n,H], and logsumexp in float32");
         kept(lines, Strength.PROJECTIONS, Strength.ATTENTION, "q, k, v", "[S, n + 2k, H]");
         kept(lines, Strength.EVERYTHING, Strength.PROJECTIONS, "inside of layers", "[s,D], 2 x [s,F]");
@@ -91,12 +94,17 @@ final class MicroBatchMemory {
     }
 
     private void kept(List<Line> lines, Strength strength, Strength below, String name, String how) {
-        int layers = shape.layersKeeping(strength);
+        int layers = here(shape.layersKeeping(strength));
         if (layers > 0) {
             KeptActivations kept = shape.kept();
             long bytes = layers * (kept.bytes(strength) - kept.bytes(below));
             lines.add(line(Moment.MICRO_BATCH, name, bytes, layers + " x " + how));
         }
+    }
+
+    /** Layers of {@code keeping} whose memory is here at once: with offload that of the one that runs, and of the one before it. */
+    private int here(int keeping) {
+        return shape.mesh().states().offloadsActivations() ? Math.min(keeping, LAYERS_HERE) : keeping;
     }
 
     private static Line line(Moment moment, String name, long bytes, String how) {

@@ -92,6 +92,9 @@ public record RunPlan(
         if (!shape.mesh().states().offloadsOptimizer() && fits(shape.withOffloadedOptimizer())) {
             changes.add("offload_optimizer: true");
         }
+        if (!shape.mesh().states().offloadsActivations() && fits(shape.withOffloadedActivations())) {
+            changes.add("offload_activations: true");
+        }
         fewerRows().ifPresent(changes::add);
         largerGroup().ifPresent(changes::add);
         if (!shape.isBfloat16() && fits(shape.inBfloat16())) {

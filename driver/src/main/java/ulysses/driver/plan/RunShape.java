@@ -79,13 +79,26 @@ public record RunShape(
      *
      * @param zeroStage which of them are cut over all ranks
      * @param offloadsOptimizer whether moments, and master weights that are not the weights, are off the device
+     * @param offloadsActivations whether what layers keep is off the device between forward and backward
      * @param saves whether checkpoints are written, of which host memory holds a copy meanwhile
      */
-    public record States(int zeroStage, boolean offloadsOptimizer, boolean saves) {
+    public record States(int zeroStage, boolean offloadsOptimizer, boolean offloadsActivations, boolean saves) {
 
-        /** Of a run without checkpoints. */
+        private States withStage(int stage) {
+            return new States(stage, offloadsOptimizer, offloadsActivations, saves);
+        }
+
+        private States withOffloadedOptimizer() {
+            return new States(zeroStage, true, offloadsActivations, saves);
+        }
+
+        private States withOffloadedActivations() {
+            return new States(zeroStage, offloadsOptimizer, true, saves);
+        }
+
+        /** Of a run that keeps activations in place and writes no checkpoints. */
         public States(int zeroStage, boolean offloadsOptimizer) {
-            this(zeroStage, offloadsOptimizer, false);
+            this(zeroStage, offloadsOptimizer, false, false);
         }
     }
 
@@ -156,6 +169,7 @@ public record RunShape(
                         new States(
                                 config.parallel().zeroStage(),
                                 config.parallel().offloadsOptimizer(),
+                                config.parallel().offloadsActivations(),
                                 config.output().saveStrategy() != TrainingConfig.SaveStrategy.NO)),
                 Comparison.of(config, model));
     }
@@ -177,15 +191,21 @@ public record RunShape(
 
     /** The same run with another ZeRO stage. */
     public RunShape withStage(int zeroStage) {
-        States cut = new States(
-                zeroStage, mesh.states().offloadsOptimizer(), mesh.states().saves());
-        return new RunShape(tuned, compute, activations, device, rowTokens, batch, mesh.with(cut), comparison);
+        return with(mesh.states().withStage(zeroStage));
     }
 
     /** The same run with optimizer states and master weights off the device. */
     public RunShape withOffloadedOptimizer() {
-        States off = new States(mesh.states().zeroStage(), true, mesh.states().saves());
-        return new RunShape(tuned, compute, activations, device, rowTokens, batch, mesh.with(off), comparison);
+        return with(mesh.states().withOffloadedOptimizer());
+    }
+
+    /** The same run with what layers keep off the device between forward and backward. */
+    public RunShape withOffloadedActivations() {
+        return with(mesh.states().withOffloadedActivations());
+    }
+
+    private RunShape with(States states) {
+        return new RunShape(tuned, compute, activations, device, rowTokens, batch, mesh.with(states), comparison);
     }
 
     /** The same run with another number of rows in a micro-batch. */

@@ -29,7 +29,8 @@ class GpuSchedulingTest {
                 "spark.worker.resource.gpu.discoveryScript", script(directory, "\"4\",\"7\""),
                 "spark.executor.resource.gpu.amount", "1");
         TrainingConfig config = Runs.config(
-                directory, new ParallelConfig(0, 2, ParallelConfig.Device.CUDA, 30, 30, 1, 2, false, 30, 0, false));
+                directory,
+                new ParallelConfig(0, 2, ParallelConfig.Device.CUDA, 30, 30, 1, 2, false, 30, 0, false, false, true));
         Set<String> seen = ConcurrentHashMap.newKeySet();
 
         try (LocalCluster cluster = LocalCluster.start(new EmbeddedCluster(1, 2, 1024), gpus)) {

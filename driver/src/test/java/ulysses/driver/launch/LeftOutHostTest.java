@@ -112,7 +112,9 @@ class LeftOutHostTest {
                 elastic,
                 30,
                 0,
-                false);
+                false,
+                false,
+                true);
         TrainingConfig config = Runs.config(output, parallel);
         RankJob job = new RankJob(
                 "hosts",

@@ -76,6 +76,6 @@ public final class Runs {
     /** Two ranks that share a sequence, with short limits. */
     public static ParallelConfig twoRanks(int maxAttempts, int hangSeconds) {
         return new ParallelConfig(
-                2, 2, ParallelConfig.Device.CPU, 30, 30, maxAttempts, 2, false, hangSeconds, 0, false);
+                2, 2, ParallelConfig.Device.CPU, 30, 30, maxAttempts, 2, false, hangSeconds, 0, false, false, true);
     }
 }

@@ -117,6 +117,23 @@ class MemoryEstimateTest {
     }
 
     @Test
+    void offloadedActivationsDoNotGrowWithTheNumberOfLayers() {
+        RunShape two = SmallRun.shape(1, 2).withOffloadedActivations();
+        RunShape eight = SmallRun.shape(1, 8).withOffloadedActivations();
+
+        assertThat(ofMicroBatch(eight)).isEqualTo(ofMicroBatch(two));
+        assertThat(ofMicroBatch(two)).isEqualTo(ofMicroBatch(SmallRun.shape(1, 2)));
+        assertThat(ofMicroBatch(SmallRun.shape(1, 8))).isGreaterThan(2 * ofMicroBatch(two));
+    }
+
+    private static long ofMicroBatch(RunShape shape) {
+        return MemoryEstimate.of(shape, SmallRun.device("cpu", 1e9)).lines().stream()
+                .filter(line -> line.moment() == MemoryEstimate.Moment.MICRO_BATCH)
+                .mapToLong(MemoryEstimate.Line::bytes)
+                .sum();
+    }
+
+    @Test
     void unevenHeadsCountForTheBusiestRankAndRowsArePadded() {
         RunShape shape = SmallRun.shape(3);
 
@@ -250,7 +267,7 @@ class MemoryEstimateTest {
     @Test
     void aCheckpointIsCopiedInHostMemoryWhileItIsWritten() {
         RunShape plain = SmallRun.shape(2).inBfloat16();
-        RunShape.Mesh mesh = new RunShape.Mesh(1, 2, new RunShape.States(0, false, true));
+        RunShape.Mesh mesh = new RunShape.Mesh(1, 2, new RunShape.States(0, false, false, true));
         RunShape saving = new RunShape(
                 plain.tuned(),
                 plain.compute(),

@@ -304,7 +304,7 @@ class PreflightTest {
     }
 
     private static ParallelConfig parallel(int ranks, int group, Device device) {
-        return new ParallelConfig(ranks, group, device, 30, 30, 3, 2, false, 60, 0, false);
+        return new ParallelConfig(ranks, group, device, 30, 30, 3, 2, false, 60, 0, false, false, true);
     }
 
     /** Offers these numbers one after the other, then the last one for ever; time passes with each look. */

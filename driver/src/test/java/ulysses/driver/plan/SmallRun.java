@@ -22,8 +22,13 @@ final class SmallRun {
 
     /** One row of 64 tokens on {@code group} CPU ranks in float32; layers keep what attention gave. */
     static RunShape shape(int group) {
+        return shape(group, 2);
+    }
+
+    /** The same of a model with {@code layers} layers. */
+    static RunShape shape(int group, int layers) {
         return new RunShape(
-                model("\"sliding_window\": null"),
+                model("\"sliding_window\": null", "\"num_hidden_layers\": " + layers),
                 ComputeType.FLOAT32,
                 ActivationMemory.ATTENTION,
                 Device.CPU,

@@ -1,11 +1,14 @@
 package ulysses.runtime.attention;
 
 import java.util.Arrays;
+import java.util.List;
+import java.util.function.IntUnaryOperator;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import ulysses.runtime.collective.Collectives;
+import ulysses.runtime.collective.Collectives.Pending;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.mesh.HeadLayout;
 
@@ -18,35 +21,73 @@ public final class HeadSequenceExchange {
 
     private final HeadLayout heads;
     private final Collectives group;
+    private final boolean overlaps;
 
-    /** For the heads of {@code heads} over the ranks of {@code group}. */
-    public HeadSequenceExchange(HeadLayout heads, Collectives group) {
+    /**
+     * For the heads of {@code heads} over the ranks of {@code group}.
+     *
+     * @param overlaps whether what is sent travels beside what is computed next; else sending waits until it is there
+     */
+    public HeadSequenceExchange(HeadLayout heads, Collectives group, boolean overlaps) {
         if (heads.ranks() != group.size()) {
             throw new IllegalArgumentException(
                     "heads are laid out for %d ranks, the group has %d".formatted(heads.ranks(), group.size()));
         }
         this.heads = heads;
         this.group = group;
+        this.overlaps = overlaps;
+    }
+
+    HeadLayout heads() {
+        return heads;
+    }
+
+    int rank() {
+        return group.rank();
+    }
+
+    /** Whether it is worth to send one thing before another is made. */
+    public boolean overlaps() {
+        return overlaps && group.size() > 1;
     }
 
     /** q, k and v, or their gradients. */
     public record Qkv(Tensor q, Tensor k, Tensor v) {}
+
+    /** What is on its way. Closing waits for it if nobody did. */
+    public interface Arriving extends AutoCloseable {
+
+        /** What arrived, once; belongs to the caller's scope. */
+        Tensor await();
+
+        @Override
+        void close();
+    }
 
     /** Head scatter, sequence gather: q [s,N,H], k and v [s,K,H] to q [S,n,H], k and v [S,k,H], in one fused all-to-all. */
     public Qkv scatterHeads(Qkv local) {
         if (group.size() == 1) {
             return local;
         }
-        try (TensorScope scope = TensorScope.open()) {
-            TensorVector blocks = new TensorVector();
-            for (int r = 0; r < group.size(); r++) {
-                blocks.push_back(local.q().narrow(1, heads.firstQuery(r), heads.queries(r)));
-                blocks.push_back(local.k().narrow(1, heads.firstKv(r), heads.kvs(r)));
-                blocks.push_back(local.v().narrow(1, heads.firstKv(r), heads.kvs(r)));
-            }
-            Tensor packed = packByRank(blocks, 3); // P blocks of [s, n + 2k, H], flat
-            return kept(
-                    scope, split(toHeads(packed, local.q(), heads.packed(group.rank()), packedHeads()), group.rank()));
+        try (TensorScope scope = TensorScope.open();
+                Arriving all = send(List.of(query(local.q()), kv(local.k()), kv(local.v())))) {
+            return kept(scope, split(all.await(), group.rank()));
+        }
+    }
+
+    /** Begins to exchange v [s,K,H]: {@link #scatterHeads(Tensor, Tensor, Arriving)} ends it. */
+    public Arriving sendValues(Tensor v) {
+        return send(List.of(kv(v)));
+    }
+
+    /** The same as {@link #scatterHeads(Qkv)} where v has been sent before: q and k are exchanged while it is on its way. */
+    public Qkv scatterHeads(Tensor q, Tensor k, Arriving v) {
+        try (TensorScope scope = TensorScope.open();
+                Arriving both = send(List.of(query(q), kv(k)))) {
+            Tensor values = v.await();
+            Tensor packed = both.await(); // [S, n + k, H]
+            long n = heads.queries(group.rank());
+            return kept(scope, new Qkv(packed.narrow(1, 0, n), packed.narrow(1, n, packed.size(1) - n), values));
         }
     }
 
@@ -102,37 +143,88 @@ public final class HeadSequenceExchange {
         if (group.size() == 1) {
             return dOutput;
         }
+        try (Arriving gradient = sendOutputGradient(dOutput)) {
+            return gradient.await();
+        }
+    }
+
+    /** Begins {@link #scatterOutputGradient}. */
+    public Arriving sendOutputGradient(Tensor dOutput) {
+        return group.size() == 1 ? new Arrived(TensorScope.own(new Tensor(dOutput))) : send(List.of(query(dOutput)));
+    }
+
+    /** Heads of one kind on this rank's part of the sequence: {@code first} and {@code count} say which of them go to a rank. */
+    private record Part(Tensor x, IntUnaryOperator first, IntUnaryOperator count) {
+        Tensor of(int rank) {
+            return x.narrow(1, first.applyAsInt(rank), count.applyAsInt(rank));
+        }
+    }
+
+    private Part query(Tensor x) {
+        return new Part(x, heads::firstQuery, heads::queries);
+    }
+
+    private Part kv(Tensor x) {
+        return new Part(x, heads::firstKv, heads::kvs);
+    }
+
+    /**
+     * Sends each rank its heads of all parts, joined along the heads: [S, heads of this rank, H] arrives. Parts of the sequence arrive
+     * in order of ranks, so they need no copy.
+     */
+    private Arriving send(List<Part> parts) {
         try (TensorScope scope = TensorScope.open()) {
-            TensorVector blocks = new TensorVector();
+            TensorVector flat = new TensorVector();
+            long[] widths = new long[group.size()];
             for (int r = 0; r < group.size(); r++) {
-                blocks.push_back(dOutput.narrow(1, heads.firstQuery(r), heads.queries(r)));
+                TensorVector ofRank = new TensorVector();
+                for (Part part : parts) {
+                    ofRank.push_back(part.of(r));
+                    widths[r] += part.count().applyAsInt(r);
+                }
+                flat.push_back(torch.cat(ofRank, 1).view(-1)); // [s, heads of the rank, H] flat
             }
-            Tensor packed = packByRank(blocks, 1); // P blocks of [s,n,H], flat
-            return scope.keep(toHeads(packed, dOutput, heads.queries(group.rank()), queryHeads())); // [S,n,H]
+            Tensor like = parts.get(0).x();
+            long s = like.size(0);
+            long h = like.size(2);
+            long width = widths[group.rank()];
+            Tensor received = torch.empty(new long[] {s * group.size(), width, h}, like.options(), null);
+            Pending pending =
+                    group.allToAll(received.view(-1), torch.cat(flat, 0), uniform(s * width * h), times(widths, s * h));
+            if (!overlaps) {
+                pending.await();
+            }
+            return new UnderWay(pending, TensorScope.own(received));
         }
     }
 
-    /** Joins {@code perRank} blocks of each rank along the heads and lays the ranks' blocks behind each other, flat. */
-    private static Tensor packByRank(TensorVector blocks, int perRank) {
-        TensorVector flat = new TensorVector();
-        for (long r = 0; r < blocks.size(); r += perRank) {
-            TensorVector ofRank = new TensorVector();
-            for (int i = 0; i < perRank; i++) {
-                ofRank.push_back(blocks.get(r + i));
-            }
-            flat.push_back(torch.cat(ofRank, 1).view(-1)); // [s, heads of the rank, H] flat
+    private record Arrived(Tensor tensor) implements Arriving {
+
+        @Override
+        public Tensor await() {
+            return new Tensor(tensor);
         }
-        return torch.cat(flat, 0);
+
+        @Override
+        public void close() {
+            tensor.close();
+        }
     }
 
-    /** Sends block r of {@code packed} to rank r; parts of the sequence arrive in order of ranks, so they need no copy. */
-    private Tensor toHeads(Tensor packed, Tensor like, long width, long[] headsOfRanks) {
-        long s = like.size(0);
-        long h = like.size(2);
-        Tensor received = torch.empty(new long[] {s * group.size() * width * h}, like.options(), null);
-        group.allToAll(received, packed, uniform(s * width * h), times(headsOfRanks, s * h))
-                .await();
-        return received.view(s * group.size(), width, h); // [S, width, H]
+    private record UnderWay(Pending pending, Tensor received) implements Arriving {
+
+        @Override
+        public Tensor await() {
+            pending.await();
+            return new Tensor(received);
+        }
+
+        @Override
+        public void close() {
+            try (Tensor last = received) {
+                pending.close();
+            }
+        }
     }
 
     /** Sends part r of the sequence to rank r; blocks [s, heads of rank r, H] arrive behind each other, flat. */

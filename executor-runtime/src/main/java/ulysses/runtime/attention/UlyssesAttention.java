@@ -3,8 +3,8 @@ package ulysses.runtime.attention;
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
+import ulysses.runtime.attention.HeadSequenceExchange.Arriving;
 import ulysses.runtime.attention.HeadSequenceExchange.Qkv;
-import ulysses.runtime.collective.Collectives;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.mesh.HeadLayout;
 import ulysses.runtime.segment.PhaseClock;
@@ -21,13 +21,17 @@ public final class UlyssesAttention {
     private final LocalHeads localHeads;
     private final PhaseClock clock;
 
-    /** {@code core} over {@code heads} split over {@code group}; {@code clock} is told the time of both. */
-    public UlyssesAttention(HeadLayout heads, CoreAttention core, Collectives group, PhaseClock clock) {
+    /** {@code core} between the moves of {@code exchange}; {@code clock} is told the time of both. */
+    public UlyssesAttention(HeadSequenceExchange exchange, CoreAttention core, PhaseClock clock) {
         this.clock = clock;
-        this.exchange = new HeadSequenceExchange(heads, group);
+        this.exchange = exchange;
         this.core = core;
-        this.localHeads =
-                new LocalHeads(heads.isGrouped(group.rank()), heads.kvOfQueries(group.rank()), heads.kvs(group.rank()));
+        this.localHeads = LocalHeads.of(exchange.heads(), exchange.rank());
+    }
+
+    /** Whether {@link #sendValues} is worth its message. */
+    public boolean overlaps() {
+        return exchange.overlaps();
     }
 
     /** Output of this rank's part, and what backward needs of the core attention over all parts. */
@@ -40,8 +44,22 @@ public final class UlyssesAttention {
     public Qkv exchange(Qkv local) {
         try (TensorScope scope = TensorScope.open();
                 PhaseClock.Span time = clock.start(Phase.EXCHANGE)) {
-            Qkv global = localHeads.spread(exchange.scatterHeads(local)); // [S,n,H], [S,k,H]
-            return new Qkv(scope.keep(global.q()), scope.keep(global.k()), scope.keep(global.v()));
+            return kept(scope, localHeads.spread(exchange.scatterHeads(local))); // [S,n,H], [S,k,H]
+        }
+    }
+
+    /** Begins to exchange v [s,K,H], which goes on while q and k are made. */
+    public Arriving sendValues(Tensor v) {
+        try (PhaseClock.Span time = clock.start(Phase.EXCHANGE)) {
+            return exchange.sendValues(v);
+        }
+    }
+
+    /** What {@link #exchange(Qkv)} gives, with v on its way already. */
+    public Qkv exchange(Tensor q, Tensor k, Arriving v) {
+        try (TensorScope scope = TensorScope.open();
+                PhaseClock.Span time = clock.start(Phase.EXCHANGE)) {
+            return kept(scope, localHeads.spread(exchange.scatterHeads(q, k, v))); // [S,n,H], [S,k,H]
         }
     }
 
@@ -66,26 +84,35 @@ public final class UlyssesAttention {
         }
     }
 
+    /** Begins to bring the gradient of the output [s,N,H] to this rank's heads; {@link #backward} goes on with it. */
+    public Arriving sendOutputGradient(Tensor dOutput) {
+        try (PhaseClock.Span time = clock.start(Phase.EXCHANGE)) {
+            return exchange.sendOutputGradient(dOutput);
+        }
+    }
+
     /**
-     * Gradients of q, k and v of this rank's part from that of the output, [s,N,H]; {@code exchanged} is what forward was given. The
-     * result belongs to the caller's scope.
+     * Gradients of q, k and v of this rank's part; {@code dOut} is that of the output, {@code exchanged} is what forward was given.
+     * The result belongs to the caller's scope.
      */
-    public Qkv backward(Tensor dOutput, Qkv exchanged, CoreAttention.Output output, SequenceLayout layout) {
+    public Qkv backward(Arriving dOut, Qkv exchanged, CoreAttention.Output output, SequenceLayout layout) {
         try (TensorScope scope = TensorScope.open()) {
-            Tensor dOut; // [S,n,H]
+            Tensor dHeads; // [S,n,H]
             try (PhaseClock.Span time = clock.start(Phase.EXCHANGE)) {
-                dOut = exchange.scatterOutputGradient(dOutput);
+                dHeads = dOut.await();
             }
             Qkv gradients;
             try (PhaseClock.Span time = clock.start(Phase.ATTENTION)) {
-                gradients = localHeads.gather(core.backward(dOut, exchanged, output, layout));
+                gradients = localHeads.gather(core.backward(dHeads, exchanged, output, layout));
             }
-            Qkv result; // [s,N,H], [s,K,H]
             try (PhaseClock.Span time = clock.start(Phase.EXCHANGE)) {
-                result = exchange.gatherHeadGradients(gradients);
+                return kept(scope, exchange.gatherHeadGradients(gradients)); // [s,N,H], [s,K,H]
             }
-            return new Qkv(scope.keep(result.q()), scope.keep(result.k()), scope.keep(result.v()));
         }
+    }
+
+    private static Qkv kept(TensorScope scope, Qkv qkv) {
+        return new Qkv(scope.keep(qkv.q()), scope.keep(qkv.k()), scope.keep(qkv.v()));
     }
 
     /**
@@ -93,6 +120,10 @@ public final class UlyssesAttention {
      * gets its own copy of its kv head and the gradients of the copies are summed.
      */
     private record LocalHeads(boolean grouped, List<Integer> kvOfQueries, int kvs) {
+
+        static LocalHeads of(HeadLayout heads, int rank) {
+            return new LocalHeads(heads.isGrouped(rank), heads.kvOfQueries(rank), heads.kvs(rank));
+        }
 
         Qkv spread(Qkv global) {
             if (grouped) {

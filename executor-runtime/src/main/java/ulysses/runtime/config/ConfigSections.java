@@ -199,7 +199,9 @@ final class ConfigSections {
                 settings.flag("elastic"),
                 settings.integer("hang_timeout"),
                 Integer.parseInt(settings.choice("zero_stage")),
-                settings.flag("offload_optimizer"));
+                settings.flag("offload_optimizer"),
+                settings.flag("offload_activations"),
+                settings.flag("overlap_exchange"));
     }
 
     private ParallelConfig.Device device() {

@@ -22,6 +22,8 @@ record DeepSpeedConfig(Optional<Setting> globalBatch, List<Setting> settings, Li
 
     private static final String OFFLOAD = "zero_optimization.offload_optimizer";
 
+    private static final String ACTIVATIONS = "activation_checkpointing.cpu_checkpointing";
+
     private static final Map<String, String> KEYS = Map.of(
             "train_micro_batch_size_per_gpu",
             "per_device_train_batch_size",
@@ -38,11 +40,12 @@ record DeepSpeedConfig(Optional<Setting> globalBatch, List<Setting> settings, Li
             STAGE,
             "zero_stage",
             OFFLOAD,
-            "offload_optimizer");
+            "offload_optimizer",
+            ACTIVATIONS,
+            "offload_activations");
 
     /** Keys that change speed, memory or logs of DeepSpeed, never a number of ours. */
     private static final Set<String> WITHOUT_MEANING = Set.of(
-            "activation_checkpointing",
             "aio",
             "comms_logger",
             "communication_data_type",
@@ -84,6 +87,8 @@ record DeepSpeedConfig(Optional<Setting> globalBatch, List<Setting> settings, Li
                 stage(setting, problems).ifPresent(settings::add);
                 offload(setting).ifPresent(settings::add);
                 noteOffloadedWeights(setting, notes);
+            } else if (name.equals("activation_checkpointing")) {
+                activations(setting).ifPresent(settings::add);
             } else if (name.equals("train_batch_size")) {
                 globalBatch = value(setting);
             } else if (REFUSED.containsKey(name)) {
@@ -125,6 +130,13 @@ record DeepSpeedConfig(Optional<Setting> globalBatch, List<Setting> settings, Li
         return device(zero, "offload_optimizer").isEmpty()
                 ? Optional.empty()
                 : Optional.of(new Setting(OFFLOAD, TextNode.valueOf("true"), zero.origin()));
+    }
+
+    /** The other keys below change memory and speed of DeepSpeed alone. */
+    private static Optional<Setting> activations(Setting checkpointing) {
+        return checkpointing.value().path("cpu_checkpointing").asBoolean(false)
+                ? Optional.of(new Setting(ACTIVATIONS, TextNode.valueOf("true"), checkpointing.origin()))
+                : Optional.empty();
     }
 
     private static void noteOffloadedWeights(Setting zero, List<String> notes) {

@@ -15,6 +15,9 @@ package ulysses.runtime.config;
  * @param zeroStage {@code zero_stage} (ours), or {@code zero_optimization.stage} of a DeepSpeed JSON: what is cut over all ranks
  * @param offloadsOptimizer {@code offload_optimizer} (ours), or {@code zero_optimization.offload_optimizer} of a DeepSpeed JSON:
  *     whether optimizer states and master weights are held off the device
+ * @param offloadsActivations {@code offload_activations} (ours), or {@code activation_checkpointing.cpu_checkpointing} of a DeepSpeed
+ *     JSON: whether what layers keep for backward is held off the device meanwhile
+ * @param overlapsExchange {@code overlap_exchange} (ours): whether a group's all-to-alls run beside what is computed next
  */
 public record ParallelConfig(
         int ranks,
@@ -27,7 +30,9 @@ public record ParallelConfig(
         boolean elastic,
         int hangSeconds,
         int zeroStage,
-        boolean offloadsOptimizer) {
+        boolean offloadsOptimizer,
+        boolean offloadsActivations,
+        boolean overlapsExchange) {
 
     /** Where ranks compute. */
     public enum Device {

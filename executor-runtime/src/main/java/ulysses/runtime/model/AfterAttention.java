@@ -2,6 +2,7 @@ package ulysses.runtime.model;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Stream;
 import org.bytedeco.pytorch.Tensor;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.segment.Parameter;
@@ -27,11 +28,13 @@ record AfterAttention(Linear outputs, RmsNorm norm, GatedMlp mlp) {
                     new GatedMlp.Inner(TensorScope.own(mlp.gate()), TensorScope.own(mlp.up())));
         }
 
+        Stream<Tensor> tensors() {
+            return Stream.of(residual, mlp.gate(), mlp.up());
+        }
+
         @Override
         public void close() {
-            residual.close();
-            mlp.gate().close();
-            mlp.up().close();
+            tensors().forEach(Tensor::close);
         }
     }
 

@@ -9,6 +9,7 @@ import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import ulysses.runtime.attention.CoreAttention;
+import ulysses.runtime.attention.HeadSequenceExchange;
 import ulysses.runtime.attention.SequenceLayout;
 import ulysses.runtime.attention.UlyssesAttention;
 import ulysses.runtime.collective.Collectives;
@@ -18,6 +19,7 @@ import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.mesh.HeadLayout;
 import ulysses.runtime.mesh.TileShape;
+import ulysses.runtime.segment.OffloadedSegments;
 import ulysses.runtime.segment.Parameter;
 import ulysses.runtime.segment.PhaseClock;
 import ulysses.runtime.segment.Segment;
@@ -55,13 +57,39 @@ public final class CausalLm {
      *
      * @param device where
      * @param memory what they keep of their forward for their backward
+     * @param overlapsExchange whether a group's exchange goes on beside what is computed next
+     * @param offload where what they keep is meanwhile, if it is not to stay
      * @param tileElements elements of an MLP's widest tensor that exist at once, where they are not kept
      */
-    public record Layers(ParallelConfig.Device device, ActivationMemory memory, long tileElements) {
+    public record Layers(
+            ParallelConfig.Device device,
+            ActivationMemory memory,
+            boolean overlapsExchange,
+            Optional<OffloadedSegments> offload,
+            long tileElements) {
 
-        /** With tiles that suit the device. */
+        /** With tiles that suit the device, exchanges that overlap, and all that is kept beside the weights. */
         public Layers(ParallelConfig.Device device, ActivationMemory memory) {
-            this(device, memory, TileShape.of(device).elements());
+            this(device, memory, true, Optional.empty(), TileShape.of(device).elements());
+        }
+
+        /** The same with other tiles. */
+        public Layers withTiles(long elements) {
+            return new Layers(device, memory, overlapsExchange, offload, elements);
+        }
+
+        /** The same with what they keep away from their forward to their backward. */
+        public Layers with(OffloadedSegments away) {
+            return new Layers(device, memory, overlapsExchange, Optional.of(away), tileElements);
+        }
+
+        /** The same with exchanges that are waited for, or not. */
+        public Layers overlapping(boolean overlaps) {
+            return new Layers(device, memory, overlaps, offload, tileElements);
+        }
+
+        private Segment offloaded(Segment layer) {
+            return offload.map(segments -> segments.around(layer)).orElse(layer);
         }
 
         private List<Strength> strengths(KeptActivations activations, long beyondAttention) {
@@ -111,9 +139,10 @@ public final class CausalLm {
         this.embedding = weights.get(ModelSpec.EMBEDDING);
         this.rotary = new RotaryEmbedding(spec);
         this.heads = new HeadLayout(spec.heads(), spec.kvHeads(), group.size());
+        HeadSequenceExchange exchange = new HeadSequenceExchange(heads, group, how.overlapsExchange());
         for (int i = 0; i < spec.layers(); i++) {
             CoreAttention core = CoreAttention.on(how.device(), spec.pattern(i));
-            UlyssesAttention attention = new UlyssesAttention(heads, core, group, clock);
+            UlyssesAttention attention = new UlyssesAttention(exchange, core, clock);
             layers.add(new DecoderLayer(spec, i, weights, attention, how, clock));
         }
         this.finalNorm = weights.norm("model.norm", spec.normEpsilon());
@@ -251,7 +280,7 @@ public final class CausalLm {
         for (int i = 0; i < layers.size(); i++) {
             trained |= layers.get(i).isTrained();
             Segment layer = layers.get(i).on(layout, rotation, dropout, strengths.get(i));
-            (trained ? segments : frozen).add(shared(layer, i));
+            (trained ? segments : frozen).add(shared(how.offloaded(layer), i));
         }
         segments.add(part(finalNorm.weight())
                 .map(part -> shared(new FinalNorm(finalNorm), part, Optional.empty(), layerPart(layers.size() - 1)))
@@ -296,6 +325,11 @@ public final class CausalLm {
     }
 
     private record NormPass(Tensor output, Tensor x, RmsNorm norm) implements Segment.Pass {
+
+        @Override
+        public List<Tensor> remembered() {
+            return List.of(x);
+        }
 
         @Override
         public Tensor backward(Tensor dOutput) {

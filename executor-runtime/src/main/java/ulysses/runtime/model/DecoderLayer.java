@@ -9,6 +9,7 @@ import org.bytedeco.pytorch.AutoGradMode;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import ulysses.runtime.attention.CoreAttention;
+import ulysses.runtime.attention.HeadSequenceExchange.Arriving;
 import ulysses.runtime.attention.HeadSequenceExchange.Qkv;
 import ulysses.runtime.attention.SequenceLayout;
 import ulysses.runtime.attention.UlyssesAttention;
@@ -97,6 +98,15 @@ final class DecoderLayer {
             List<AfterAttention.Inner> inner)
             implements AutoCloseable {
 
+        Stream<Tensor> tensors() {
+            Stream<Tensor> ofAttention = Stream.concat(
+                    core.stream().flatMap(it -> Stream.of(it.out(), it.logsumexp())),
+                    exchanged.stream().flatMap(qkv -> Stream.of(qkv.q(), qkv.k(), qkv.v())));
+            Stream<Tensor> behind =
+                    Stream.concat(attended.stream(), inner.stream().flatMap(AfterAttention.Inner::tensors));
+            return Stream.concat(ofAttention, behind);
+        }
+
         @Override
         public void close() {
             core.ifPresent(CoreAttention.Output::close);
@@ -127,6 +137,10 @@ final class DecoderLayer {
             return Tile.of(x.size(0), how.tileTokens(after.mlp().width()));
         }
 
+        private BeforeAttention.Places places(Tensor x) {
+            return new BeforeAttention.Places(rotation, dropout, tiles(x));
+        }
+
         @Override
         public Tensor infer(Tensor x) {
             try (TensorScope scope = TensorScope.open();
@@ -145,13 +159,38 @@ final class DecoderLayer {
 
         /** q [S,n,H], k and v [S,k,H] of the whole sequence for this rank's heads. */
         private Qkv exchanged(Tensor x) {
+            return attention.overlaps() ? exchangedValuesFirst(x) : exchangedTogether(x);
+        }
+
+        private Qkv exchangedTogether(Tensor x) {
             try (TensorScope scope = TensorScope.open()) {
                 Qkv local;
                 try (PhaseClock.Span time = clock.start(Phase.PROJECTIONS)) {
-                    local = before.forward(x, rotation, dropout, tiles(x));
+                    local = before.forward(x, places(x));
                 }
-                Qkv qkv = attention.exchange(local);
-                return new Qkv(scope.keep(qkv.q()), scope.keep(qkv.k()), scope.keep(qkv.v()));
+                return kept(scope, attention.exchange(local));
+            }
+        }
+
+        /** v travels while q and k are made. */
+        private Qkv exchangedValuesFirst(Tensor x) {
+            try (TensorScope scope = TensorScope.open();
+                    Arriving values = sentValues(x)) {
+                BeforeAttention.QueriesAndKeys made;
+                try (PhaseClock.Span time = clock.start(Phase.PROJECTIONS)) {
+                    made = before.queriesAndKeys(x, places(x));
+                }
+                return kept(scope, attention.exchange(made.q(), made.k(), values));
+            }
+        }
+
+        private Arriving sentValues(Tensor x) {
+            try (TensorScope scope = TensorScope.open()) {
+                Tensor v; // [s,K,H]
+                try (PhaseClock.Span time = clock.start(Phase.PROJECTIONS)) {
+                    v = before.values(x, places(x));
+                }
+                return attention.sendValues(v);
             }
         }
 
@@ -207,7 +246,7 @@ final class DecoderLayer {
                         ? attentionBackward(dOutput, pass, kept.core().get(), dX)
                         : attentionRunAgain(dOutput, pass, dX);
                 try (PhaseClock.Span time = clock.start(Phase.PROJECTIONS)) {
-                    before.backward(x, dQkv, rotation, dropout, tiles(x), dX);
+                    before.backward(x, dQkv, places(x), dX);
                 }
                 return dX;
             }
@@ -215,14 +254,18 @@ final class DecoderLayer {
 
         /** Gradients of q, k and v of this rank's tokens; {@code dX} gets what goes round attention. */
         private Qkv attentionBackward(Tensor dOutput, LayerPass pass, CoreAttention.Output core, Tensor dX) {
-            try (TensorScope scope = TensorScope.open()) {
-                Tensor dAttended;
-                try (TensorScope inner = TensorScope.open()) {
-                    Tensor attended = pass.kept().attended().orElseGet(() -> attention.outputAgain(core)); // [s,N,H]
-                    dAttended = inner.keep(finishBackward(dOutput, pass, attended, dX));
-                }
+            try (TensorScope scope = TensorScope.open();
+                    Arriving dHeads = sentGradient(dOutput, pass, core, dX)) {
                 Qkv exchanged = pass.kept().exchanged().orElseGet(() -> exchanged(pass.x()));
-                return kept(scope, attention.backward(dAttended, exchanged, core, layout));
+                return kept(scope, attention.backward(dHeads, exchanged, core, layout));
+            }
+        }
+
+        /** That of attention's output, which travels while q, k and v are made again. */
+        private Arriving sentGradient(Tensor dOutput, LayerPass pass, CoreAttention.Output core, Tensor dX) {
+            try (TensorScope scope = TensorScope.open()) {
+                Tensor attended = pass.kept().attended().orElseGet(() -> attention.outputAgain(core)); // [s,N,H]
+                return attention.sendOutputGradient(finishBackward(dOutput, pass, attended, dX));
             }
         }
 
@@ -232,7 +275,9 @@ final class DecoderLayer {
                 Qkv exchanged = exchanged(pass.x());
                 UlyssesAttention.Forward again = attention.forward(exchanged, layout);
                 Tensor dAttended = finishBackward(dOutput, pass, again.output(), dX);
-                return kept(scope, attention.backward(dAttended, exchanged, again.core(), layout));
+                try (Arriving dHeads = attention.sendOutputGradient(dAttended)) {
+                    return kept(scope, attention.backward(dHeads, exchanged, again.core(), layout));
+                }
             }
         }
 
@@ -260,6 +305,11 @@ final class DecoderLayer {
     }
 
     private record LayerPass(Tensor x, Tensor output, Kept kept, OnSequence segment) implements Segment.Pass {
+
+        @Override
+        public List<Tensor> remembered() {
+            return Stream.concat(Stream.of(x), kept.tensors()).toList();
+        }
 
         @Override
         public Tensor backward(Tensor dOutput) {

@@ -1,5 +1,6 @@
 package ulysses.runtime.model;
 
+import java.util.List;
 import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 import ulysses.runtime.segment.Segment;
@@ -54,6 +55,11 @@ record SharedSegment(Segment inner, ModelPart part, Optional<ModelPart> next, Op
         @Override
         public Tensor output() {
             return inner.output();
+        }
+
+        @Override
+        public List<Tensor> remembered() {
+            return inner.remembered();
         }
 
         @Override

@@ -1,5 +1,6 @@
 package ulysses.runtime.segment;
 
+import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 
 /**
@@ -22,6 +23,9 @@ public interface Segment {
 
         /** What forward gave. */
         Tensor output();
+
+        /** Tensors that backward reads, the input among them; none of them is read before. */
+        List<Tensor> remembered();
 
         /**
          * Gradient of the input from {@code dOutput}; gradients of parameters are accumulated on the way. The result belongs to the

@@ -69,6 +69,11 @@ public final class SegmentChain implements Segment {
     private record ChainPass(Deque<Pass> passes, Tensor output, Optional<Tensor> start) implements Pass {
 
         @Override
+        public List<Tensor> remembered() {
+            return passes.stream().flatMap(pass -> pass.remembered().stream()).toList();
+        }
+
+        @Override
         public Tensor backward(Tensor dOutput) {
             try (TensorScope scope = TensorScope.open()) {
                 Tensor gradient = new Tensor(dOutput); // a handle of our own, free to close

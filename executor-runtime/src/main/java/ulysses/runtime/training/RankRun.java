@@ -10,6 +10,7 @@ import java.util.Optional;
 import org.apache.hadoop.conf.Configuration;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.global.torch;
+import org.jspecify.annotations.Nullable;
 import ulysses.runtime.checkpoint.Checkpoint;
 import ulysses.runtime.checkpoint.TrainState;
 import ulysses.runtime.collective.ProcessGroups;
@@ -27,6 +28,7 @@ import ulysses.runtime.data.RowDealing.Meeting;
 import ulysses.runtime.export.HuggingFaceExport;
 import ulysses.runtime.gradient.GradientStrategies;
 import ulysses.runtime.memory.DeviceMemory;
+import ulysses.runtime.memory.Offload;
 import ulysses.runtime.memory.StateHome;
 import ulysses.runtime.mesh.EvaluationSet;
 import ulysses.runtime.mesh.RankAssignment;
@@ -41,6 +43,7 @@ import ulysses.runtime.objective.Objective;
 import ulysses.runtime.objective.Preference;
 import ulysses.runtime.objective.Reference;
 import ulysses.runtime.optimizer.AdamW;
+import ulysses.runtime.segment.OffloadedSegments;
 import ulysses.runtime.weights.AdapterDirectory;
 import ulysses.runtime.weights.DataType;
 import ulysses.runtime.weights.Folder;
@@ -96,7 +99,8 @@ final class RankRun {
                         source.spec().vocabularySize());
                 Parameters parameters =
                         new Parameters(tuned.plan(), config.model().computeType(), device, sharding(), states());
-                AdamW optimizer = new AdamW(parameters, config.step(), states())) {
+                AdamW optimizer = new AdamW(parameters, config.step(), states());
+                @Nullable Offload activations = activations()) {
             rows.require(content());
             initialise(source, tuned, parameters);
             reporter.phase("connect", 0);
@@ -105,7 +109,8 @@ final class RankRun {
                             port -> reporter.event(new RankEvent.StoreOpen(assignment.rank(), port)),
                             timeline);
                     ParameterSharing sharing = new ParameterSharing(parameters, groups.world())) {
-                return train(source, tuned, new Trained(sharing, optimizer, rows), groups);
+                return train(
+                        source, tuned, new Trained(sharing, optimizer, rows, Optional.ofNullable(activations)), groups);
             }
         }
     }
@@ -126,7 +131,17 @@ final class RankRun {
                 : StateHome.on(new Device("cpu"));
     }
 
-    private record Trained(ParameterSharing sharing, AdamW optimizer, PackedDataset rows) {}
+    private @Nullable Offload activations() {
+        if (!config.parallel().offloadsActivations()) {
+            return null;
+        }
+        return config.parallel().device() == ParallelConfig.Device.CPU
+                ? Offload.toFiles(scratch)
+                : Offload.toHost(assignment.deviceIndex());
+    }
+
+    private record Trained(
+            ParameterSharing sharing, AdamW optimizer, PackedDataset rows, Optional<Offload> activations) {}
 
     private long train(ModelDirectory source, TunedModel tuned, Trained trained, ProcessGroups groups)
             throws IOException {
@@ -151,7 +166,7 @@ final class RankRun {
         resumed.ifPresent(checkpoint -> checkpoints.restore(checkpoint, rowsFingerprint, model));
 
         RankBatches batches = batches(trained.rows(), tuned.spec());
-        CausalLm policy = policy(tuned, sharing, groups);
+        CausalLm policy = policy(tuned, trained, groups);
         Optional<TrainerLog> log =
                 assignment.rank() == 0 ? Optional.of(log(tuned, batches, resumed)) : Optional.empty();
         try (checkpoints;
@@ -271,12 +286,16 @@ final class RankRun {
         }
     }
 
-    private CausalLm policy(TunedModel tuned, ParameterSharing sharing, ProcessGroups groups) {
-        CausalLm.Layers how =
-                new CausalLm.Layers(config.parallel().device(), config.model().activationMemory());
+    private CausalLm policy(TunedModel tuned, Trained trained, ProcessGroups groups) {
+        CausalLm.Layers here = new CausalLm.Layers(
+                        config.parallel().device(), config.model().activationMemory())
+                .overlapping(config.parallel().overlapsExchange());
+        CausalLm.Layers how = trained.activations()
+                .map(offload -> here.with(new OffloadedSegments(offload)))
+                .orElse(here);
         return new CausalLm(
                 tuned.spec(),
-                sharing,
+                trained.sharing(),
                 tuned.adapter()
                         .map(lora -> new CausalLm.Adapter(lora, config.step().seed())),
                 how,

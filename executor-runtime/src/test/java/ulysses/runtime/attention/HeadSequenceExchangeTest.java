@@ -12,6 +12,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
+import ulysses.runtime.attention.HeadSequenceExchange.Arriving;
 import ulysses.runtime.attention.HeadSequenceExchange.Qkv;
 import ulysses.runtime.collective.Collectives;
 import ulysses.runtime.collective.RankThreads;
@@ -86,7 +87,8 @@ final class HeadSequenceExchangeTest {
                 Collectives group = groups.sequenceParallel();
                 HeadLayout layout = new HeadLayout(ratio[0], ratio[1], ranks);
                 try (TensorScope scope = TensorScope.open()) {
-                    check.check(new Split(ratio[0], ratio[1], ranks), new HeadSequenceExchange(layout, group), group);
+                    check.check(
+                            new Split(ratio[0], ratio[1], ranks), new HeadSequenceExchange(layout, group, true), group);
                 }
             }
         });
@@ -102,6 +104,29 @@ final class HeadSequenceExchangeTest {
             same(split + " q", global.q(), cells(Q, 0, TOKENS, split.queriesOf(group.rank())));
             same(split + " k", global.k(), cells(K, 0, TOKENS, kvs));
             same(split + " v", global.v(), cells(V, 0, TOKENS, kvs));
+        });
+    }
+
+    @ParameterizedTest(name = "P = {0}")
+    @ValueSource(ints = {2, 3, 4})
+    void valuesThatWereSentFirstArriveAsAllTogether(int ranks) {
+        forEachSplit(ranks, (split, exchange, group) -> {
+            Qkv local = local(split, group.rank());
+            Qkv together = exchange.scatterHeads(local);
+
+            try (Arriving values = exchange.sendValues(local.v())) {
+                Qkv apart = exchange.scatterHeads(local.q(), local.k(), values);
+
+                assertThat(torch.equal(apart.q(), together.q()))
+                        .as(split + " q")
+                        .isTrue();
+                assertThat(torch.equal(apart.k(), together.k()))
+                        .as(split + " k")
+                        .isTrue();
+                assertThat(torch.equal(apart.v(), together.v()))
+                        .as(split + " v")
+                        .isTrue();
+            }
         });
     }
 
@@ -174,7 +199,7 @@ final class HeadSequenceExchangeTest {
 
     @Test
     void refusesAGroupThatTheHeadsAreNotLaidOutFor() {
-        assertThatThrownBy(() -> new HeadSequenceExchange(new HeadLayout(8, 2, 4), new SingleRank("one")))
+        assertThatThrownBy(() -> new HeadSequenceExchange(new HeadLayout(8, 2, 4), new SingleRank("one"), true))
                 .hasMessage("heads are laid out for 4 ranks, the group has 1");
     }
 

@@ -8,6 +8,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import ulysses.runtime.attention.HeadSequenceExchange.Arriving;
 import ulysses.runtime.attention.HeadSequenceExchange.Qkv;
 import ulysses.runtime.collective.Collectives;
 import ulysses.runtime.collective.RankThreads;
@@ -56,12 +57,17 @@ final class UlyssesAttentionTest {
                     dOutput);
 
             HeadLayout layout = new HeadLayout(heads, kvHeads, group.size());
-            UlyssesAttention attention =
-                    new UlyssesAttention(layout, CoreAttention.on(Device.CPU, pattern), group, new PhaseClock());
+            UlyssesAttention attention = new UlyssesAttention(
+                    new HeadSequenceExchange(layout, group, true),
+                    CoreAttention.on(Device.CPU, pattern),
+                    new PhaseClock());
             Qkv local = new Qkv(part(qkv.get(0), group), part(qkv.get(1), group), part(qkv.get(2), group));
             Qkv exchanged = attention.exchange(local);
             UlyssesAttention.Forward forward = attention.forward(exchanged, LAYOUT);
-            Qkv gradients = attention.backward(part(dOutput, group), exchanged, forward.core(), LAYOUT);
+            Qkv gradients;
+            try (Arriving dOut = attention.sendOutputGradient(part(dOutput, group))) {
+                gradients = attention.backward(dOut, exchanged, forward.core(), LAYOUT);
+            }
 
             String what = "(%d,%d) on rank %d of %d: ".formatted(heads, kvHeads, group.rank(), group.size());
             close(what + "output", forward.output(), part(plain.output(), group));

@@ -68,7 +68,7 @@ class ConfigFileTest {
         assertThat(config.tuning()).isEqualTo(new TuningConfig.Full(TuningConfig.Stage.SFT));
         assertThat(config.evaluation()).isEqualTo(new TrainingConfig.Evaluation(EvalStrategy.NO, 500, 0, false, 8));
         assertThat(config.parallel())
-                .isEqualTo(new ParallelConfig(0, 1, Device.CPU, 1800, 600, 3, 2, false, 1800, 0, false));
+                .isEqualTo(new ParallelConfig(0, 1, Device.CPU, 1800, 600, 3, 2, false, 1800, 0, false, false, true));
         assertThat(config.output())
                 .isEqualTo(new TrainingConfig.Output(
                         here("out"),

@@ -76,6 +76,15 @@ class DeepSpeedConfigTest {
     }
 
     @Test
+    void activationsInHostMemoryAreOffloaded() throws IOException {
+        Loaded here = load("{\"activation_checkpointing\": {\"partition_activations\": true}}", "");
+        Loaded away = load("{\"activation_checkpointing\": {\"cpu_checkpointing\": true}}", "");
+
+        assertThat(here.config().parallel().offloadsActivations()).isFalse();
+        assertThat(away.config().parallel().offloadsActivations()).isTrue();
+    }
+
+    @Test
     void aStageThatContradictsZeroStageIsRefused() {
         assertThatThrownBy(() -> load("{\"zero_optimization\": {\"stage\": 3}}", "zero_stage: 2\n"))
                 .isInstanceOf(ConfigException.class)

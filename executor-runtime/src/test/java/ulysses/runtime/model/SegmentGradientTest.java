@@ -3,6 +3,8 @@ package ulysses.runtime.model;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
+import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -15,6 +17,7 @@ import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -28,9 +31,11 @@ import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.TrainingConfig.Attention;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
 import ulysses.runtime.data.MicroBatch;
+import ulysses.runtime.memory.Offload;
 import ulysses.runtime.memory.TensorArrays;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.objective.NextToken;
+import ulysses.runtime.segment.OffloadedSegments;
 import ulysses.runtime.segment.Parameter;
 import ulysses.runtime.segment.Segment;
 import ulysses.runtime.training.SequenceStep;
@@ -49,15 +54,18 @@ final class SegmentGradientTest {
 
     /** Seven tokens of an MLP of 48 features at once: the last tile is shorter. */
     private static final CausalLm.Layers TILED =
-            new CausalLm.Layers(ParallelConfig.Device.CPU, ActivationMemory.ATTENTION, 7 * 48);
+            keeping(ActivationMemory.ATTENTION).withTiles(7 * 48);
 
     private static final CausalLm.Layers TILED_KEEPING =
-            new CausalLm.Layers(ParallelConfig.Device.CPU, ActivationMemory.FULL, 7 * 48);
+            keeping(ActivationMemory.FULL).withTiles(7 * 48);
 
     private static final List<CausalLm.Layers> ALL =
             List.of(KEEPING, RECOMPUTING, keeping(ActivationMemory.NONE), PARTLY, TILED, TILED_KEEPING);
 
     private static final MicroBatch BATCH = MicroBatch.of(SmallModels.rows(3, 4, 20), 12);
+
+    @TempDir
+    private Path directory;
 
     @ParameterizedTest(name = "{0} {3}")
     @CsvSource(
@@ -107,26 +115,63 @@ final class SegmentGradientTest {
     @ValueSource(ints = {1, 2, 3, 4})
     void whatIsKeptChangesNoBit(int ranks) {
         RankThreads.forEachRank(ranks, groups -> {
-            for (ModelSpec spec : List.of(
-                    SmallModels.llama(),
-                    SmallModels.llama().withAttention(new Attention(0, 0, List.of(new AttentionPattern(4, 2, 4)))),
-                    SmallModels.spec("qwen3", 6, 2, ""),
-                    SmallModels.spec("mistral", 7, 1, ", \"sliding_window\": 5"))) {
-                try (Parameters parameters = SmallModels.parameters(spec, ComputeType.FLOAT32)) {
-                    Map<String, double[]> expected = new LinkedHashMap<>();
-                    double loss = run(spec, parameters, groups.sequenceParallel(), KEEPING, expected);
-                    for (CausalLm.Layers how : List.of(RECOMPUTING, keeping(ActivationMemory.NONE), PARTLY)) {
-                        Map<String, double[]> actual = new LinkedHashMap<>();
-
-                        double again = run(spec, parameters, groups.sequenceParallel(), how, actual);
-
-                        assertThat(again).isEqualTo(loss);
-                        actual.forEach((name, gradient) ->
-                                assertThat(gradient).as(name).isEqualTo(of(name, expected)));
-                    }
-                }
+            try (Offload offload = Offload.toFiles(directory)) {
+                whatIsKeptChangesNoBit(groups.sequenceParallel(), offload);
             }
         });
+    }
+
+    private static void whatIsKeptChangesNoBit(Collectives group, Offload offload) {
+        for (ModelSpec spec : List.of(
+                SmallModels.llama(),
+                SmallModels.llama().withAttention(new Attention(0, 0, List.of(new AttentionPattern(4, 2, 4)))),
+                SmallModels.spec("qwen3", 6, 2, ""),
+                SmallModels.spec("mistral", 7, 1, ", \"sliding_window\": 5"))) {
+            try (Parameters parameters = SmallModels.parameters(spec, ComputeType.FLOAT32)) {
+                Map<String, double[]> expected = new LinkedHashMap<>();
+                double loss = run(spec, parameters, group, KEEPING, expected);
+                for (CausalLm.Layers how : others(offload)) {
+                    Map<String, double[]> actual = new LinkedHashMap<>();
+
+                    double again = run(spec, parameters, group, how, actual);
+
+                    assertThat(again).isEqualTo(loss);
+                    actual.forEach(
+                            (name, gradient) -> assertThat(gradient).as(name).isEqualTo(of(name, expected)));
+                }
+            }
+        }
+    }
+
+    @Test
+    void whatIsAwayHoldsNoMemoryUntilBackward() {
+        ModelSpec spec = SmallModels.llama();
+        try (Offload offload = Offload.toFiles(directory);
+                Parameters parameters = SmallModels.parameters(spec, ComputeType.FLOAT32);
+                TensorScope scope = TensorScope.open()) {
+            CausalLm.Layers how = KEEPING.with(new OffloadedSegments(offload));
+            CausalLm model = model(spec, parameters, new SingleRank("one"), how);
+            Segment layers = model.on(new SequenceLayout(BATCH.documentEnds()), BATCH.positions());
+
+            try (Segment.Pass pass = layers.forward(model.embed(BATCH.ids()))) {
+                List<Tensor> remembered = pass.remembered();
+
+                assertThat(remembered).hasSizeGreaterThan(8 * spec.layers());
+                assertThat(remembered.stream().filter(x -> x.numel() > 0))
+                        .as("the input of the final norm")
+                        .hasSize(1);
+            }
+        }
+    }
+
+    private static List<CausalLm.Layers> others(Offload offload) {
+        List<CausalLm.Layers> stay = List.of(KEEPING, RECOMPUTING, keeping(ActivationMemory.NONE), PARTLY);
+        List<CausalLm.Layers> all = new ArrayList<>();
+        for (CausalLm.Layers how : stay) {
+            all.add(how.overlapping(false));
+            all.add(how.with(new OffloadedSegments(offload)));
+        }
+        return all;
     }
 
     @Test

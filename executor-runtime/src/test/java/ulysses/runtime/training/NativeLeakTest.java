@@ -40,7 +40,7 @@ final class NativeLeakTest {
     private Path directory;
 
     @ParameterizedTest(name = "checkpointing {0}")
-    @ValueSource(strings = {"on", "off", "on, with slices"})
+    @ValueSource(strings = {"on", "off, away", "on, with slices"})
     void manyStepsHoldNativeMemoryLevel(String checkpointing) throws Exception {
         run(checkpointing, "-Xmx4g", "-XX:+UnlockExperimentalVMOptions", "-XX:+UseEpsilonGC");
     }
@@ -76,8 +76,9 @@ final class NativeLeakTest {
         private TwoRanks() {}
 
         public static void main(String[] arguments) {
-            How how = arguments[0].equals("off") ? How.PLAIN.withoutCheckpointing() : How.PLAIN;
-            How cut = how.withStage(arguments[0].endsWith("slices") ? 3 : 0);
+            How how = arguments[0].startsWith("off") ? How.PLAIN.withoutCheckpointing() : How.PLAIN;
+            How where = arguments[0].endsWith("away") ? how.withOffloadedActivations() : how;
+            How cut = where.withStage(arguments[0].endsWith("slices") ? 3 : 0);
             RankThreads.forEachRank(MESH, groups -> {
                 try (TrainingRank rank = TrainingRank.of(SmallModels.llama(), cut, groups)) {
                     StepBatches batches =

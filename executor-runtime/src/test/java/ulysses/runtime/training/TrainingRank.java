@@ -17,6 +17,7 @@ import ulysses.runtime.data.MicroBatch;
 import ulysses.runtime.data.PackedRow;
 import ulysses.runtime.data.StepBatches;
 import ulysses.runtime.gradient.GradientStrategies;
+import ulysses.runtime.memory.Offload;
 import ulysses.runtime.memory.StateHome;
 import ulysses.runtime.mesh.RankMesh;
 import ulysses.runtime.model.CausalLm;
@@ -26,6 +27,7 @@ import ulysses.runtime.model.Sharding;
 import ulysses.runtime.model.SmallModels;
 import ulysses.runtime.objective.NextToken;
 import ulysses.runtime.optimizer.AdamW;
+import ulysses.runtime.segment.OffloadedSegments;
 import ulysses.runtime.weights.ModelSpec;
 import ulysses.runtime.weights.TunedModel;
 
@@ -36,13 +38,15 @@ final class TrainingRank implements AutoCloseable {
     private final ParameterSharing sharing;
     private final Parameters parameters;
     private final AdamW optimizer;
+    private final Offload activations;
     private final SequenceStep sequence;
     private final TrainStep step;
 
     /** What is held off the device. */
-    enum Offload {
+    enum Offloaded {
         NOTHING,
-        OPTIMIZER
+        OPTIMIZER,
+        ACTIVATIONS
     }
 
     /** How it trains. */
@@ -52,8 +56,8 @@ final class TrainingRank implements AutoCloseable {
             double maxGradNorm,
             StrategyConfig strategies,
             int zeroStage,
-            Offload offload) {
-        static final How PLAIN = new How(ComputeType.FLOAT32, true, 0, StrategyConfig.NONE, 0, Offload.NOTHING);
+            Offloaded offload) {
+        static final How PLAIN = new How(ComputeType.FLOAT32, true, 0, StrategyConfig.NONE, 0, Offloaded.NOTHING);
 
         How with(ComputeType other) {
             return new How(other, checkpointing, maxGradNorm, strategies, zeroStage, offload);
@@ -72,7 +76,11 @@ final class TrainingRank implements AutoCloseable {
         }
 
         How withOffloadedOptimizer() {
-            return new How(compute, checkpointing, maxGradNorm, strategies, zeroStage, Offload.OPTIMIZER);
+            return new How(compute, checkpointing, maxGradNorm, strategies, zeroStage, Offloaded.OPTIMIZER);
+        }
+
+        How withOffloadedActivations() {
+            return new How(compute, checkpointing, maxGradNorm, strategies, zeroStage, Offloaded.ACTIVATIONS);
         }
 
         How withStage(int stage) {
@@ -81,7 +89,7 @@ final class TrainingRank implements AutoCloseable {
     }
 
     private TrainingRank(TunedModel tuned, How how, Collectives group, Collectives world) {
-        StateHome home = how.offload() == Offload.OPTIMIZER
+        StateHome home = how.offload() == Offloaded.OPTIMIZER
                 ? StateHome.mappedIn(Path.of(System.getProperty("java.io.tmpdir")))
                 : StateHome.on(new Device("cpu"));
         this.tuned = tuned;
@@ -92,13 +100,14 @@ final class TrainingRank implements AutoCloseable {
                 parameters,
                 new StepConfig(1, 1, 1e-3, 1, 9, "constant", Map.of(), 0, 0, 0.1, 0.9, 0.999, 1e-8, 1, 7, 7, false),
                 home);
+        CausalLm.Layers layers = new CausalLm.Layers(
+                ParallelConfig.Device.CPU, how.checkpointing() ? ActivationMemory.ATTENTION : ActivationMemory.FULL);
+        this.activations = Offload.toFiles(Path.of(System.getProperty("java.io.tmpdir")));
         CausalLm model = new CausalLm(
                 tuned.spec(),
                 sharing,
                 tuned.adapter().map(lora -> new CausalLm.Adapter(lora, 7)),
-                new CausalLm.Layers(
-                        ParallelConfig.Device.CPU,
-                        how.checkpointing() ? ActivationMemory.ATTENTION : ActivationMemory.FULL),
+                how.offload() == Offloaded.ACTIVATIONS ? layers.with(new OffloadedSegments(activations)) : layers,
                 group);
         this.sequence = new SequenceStep(model, new NextToken(model.head()), group);
         this.step = new TrainStep(
@@ -156,6 +165,7 @@ final class TrainingRank implements AutoCloseable {
 
     @Override
     public void close() {
+        activations.close();
         sharing.close();
         optimizer.close();
         parameters.close();

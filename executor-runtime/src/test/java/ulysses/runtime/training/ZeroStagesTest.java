@@ -99,6 +99,22 @@ final class ZeroStagesTest {
         Outcome held = cut(stage, mesh, tuned("full"), how);
         Outcome offloaded = cut(stage, mesh, tuned("full"), how.withOffloadedOptimizer());
 
+        same(held, offloaded);
+    }
+
+    @ParameterizedTest(name = "stage {0}, {1}")
+    @CsvSource({"0,BFLOAT16", "3,FLOAT32"})
+    void offloadedActivationsChangeNoBit(int stage, ComputeType compute) {
+        RankMesh mesh = new RankMesh(4, 2);
+        How how = How.PLAIN.with(compute).withoutCheckpointing().withLimit(0.05);
+
+        Outcome held = cut(stage, mesh, tuned("full"), how);
+        Outcome offloaded = cut(stage, mesh, tuned("full"), how.withOffloadedActivations());
+
+        same(held, offloaded);
+    }
+
+    private static void same(Outcome held, Outcome offloaded) {
         assertThat(offloaded.losses()).isEqualTo(held.losses());
         held.weights()
                 .forEach((name, values) ->
