@@ -31,6 +31,7 @@ import ulysses.runtime.data.PackedDataset.Content;
 import ulysses.runtime.data.PackedDatasetWriter;
 import ulysses.runtime.data.PackedManifest;
 import ulysses.runtime.mesh.EvaluationSet;
+import ulysses.runtime.weights.StorageException;
 
 /**
  * The Spark job that makes packed rows of data sets: rows are read and encoded where they lie, sent to the shard that their number
@@ -298,13 +299,27 @@ public final class PrepareDataset {
     }
 
     /** What the user should read: a failed job carries the exception of the task as its cause. */
-    private static RuntimeException reason(Exception failure) {
+    private RuntimeException reason(Exception failure) {
         Optional<DataException> data = DatasetRows.dataException(failure);
         if (data.isPresent()) {
             return data.get();
         }
+        if (StorageException.saysThatDiskIsFull(failure)) {
+            return new StorageException(
+                    "rows can't be written to %s: %s; a disk is full, that one or one of spark.local.dir: free space there, or name another tokenized_path, then run the same command again"
+                            .formatted(folder, deepest(failure).getMessage()),
+                    failure);
+        }
         return failure instanceof RuntimeException runtime
                 ? runtime
                 : new IllegalStateException("data can't be prepared: " + failure.getMessage(), failure);
+    }
+
+    private static Throwable deepest(Throwable failure) {
+        Throwable cause = failure;
+        while (cause.getCause() != null) {
+            cause = cause.getCause();
+        }
+        return cause;
     }
 }

@@ -156,6 +156,8 @@ final class FolderFiles {
                 OutputStream out = Files.newOutputStream(part)) {
             in.transferTo(out);
             Files.move(part, target, StandardCopyOption.ATOMIC_MOVE);
+        } catch (IOException failure) {
+            throw new IOException("can't copy %s to %s: %s".formatted(source, target, failure.getMessage()), failure);
         } finally {
             Files.deleteIfExists(part);
         }

@@ -40,6 +40,7 @@ public interface StateHome {
 
     private static Tensor mapped(Path folder, long elements) {
         try (TensorScope scope = TensorScope.open()) {
+            requireRoom(folder, elements * Float.BYTES);
             Path file = Files.createTempFile(folder, "states", ".bin");
             try {
                 return TensorScope.own(torch.from_file(
@@ -49,6 +50,16 @@ public interface StateHome {
             }
         } catch (IOException e) {
             throw new UncheckedIOException("no file for optimizer states in " + folder + ": " + e.getMessage(), e);
+        }
+    }
+
+    /** A mapped file takes its room when it is written to, and a disk that is full then ends the process by a signal. */
+    private static void requireRoom(Path folder, long bytes) throws IOException {
+        long room = Files.getFileStore(folder).getUsableSpace();
+        if (room < bytes) {
+            throw new IOException(
+                    "they need %d MiB, but only %d MiB are free there; free space, or set offload_optimizer: false"
+                            .formatted(bytes >> 20, room >> 20));
         }
     }
 

@@ -7,6 +7,7 @@ import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import ulysses.runtime.collective.CollectiveException;
 import ulysses.runtime.config.ConfigException;
@@ -68,7 +69,9 @@ public final class RankMain {
             return "data";
         } else if (failure instanceof DivergedException) {
             return "diverged";
-        } else if (failure instanceof StorageException || failure instanceof IOException) {
+        } else if (failure instanceof StorageException
+                || failure instanceof IOException
+                || failure instanceof UncheckedIOException) {
             return "storage";
         }
         return failure instanceof CollectiveException ? "infrastructure" : "internal";

@@ -36,9 +36,18 @@ record HadoopFolder(FileSystem fileSystem, Path root) implements Folder {
         return root.toString();
     }
 
+    /** Names may come from files that others wrote. */
+    private Path at(String name) {
+        try {
+            return new Path(root, name);
+        } catch (IllegalArgumentException impossible) {
+            throw StorageException.impossibleName(name, path(), impossible);
+        }
+    }
+
     @Override
     public Folder folder(String name) {
-        return new HadoopFolder(fileSystem, new Path(root, name));
+        return new HadoopFolder(fileSystem, at(name));
     }
 
     @Override
@@ -68,7 +77,7 @@ record HadoopFolder(FileSystem fileSystem, Path root) implements Folder {
 
     @Override
     public OptionalLong length(String name) {
-        Path file = new Path(root, name);
+        Path file = at(name);
         try {
             FileStatus status = fileSystem.getFileStatus(file);
             return status.isFile() ? OptionalLong.of(status.getLen()) : OptionalLong.empty();
@@ -81,7 +90,7 @@ record HadoopFolder(FileSystem fileSystem, Path root) implements Folder {
 
     @Override
     public RangedFile open(String name) {
-        Path file = new Path(root, name);
+        Path file = at(name);
         try {
             long length = fileSystem.getFileStatus(file).getLen();
             return new OpenFile(file, fileSystem.open(file), length);
@@ -124,7 +133,7 @@ record HadoopFolder(FileSystem fileSystem, Path root) implements Folder {
 
     @Override
     public WrittenFile write(String name, Content content) {
-        Path file = new Path(root, name);
+        Path file = at(name);
         try {
             return writeTo(fileSystem.create(file, true), file, name, content);
         } catch (IOException e) {
@@ -167,7 +176,7 @@ record HadoopFolder(FileSystem fileSystem, Path root) implements Folder {
 
     @Override
     public boolean createIfAbsent(String name, byte[] bytes) {
-        Path file = new Path(root, name);
+        Path file = at(name);
         try {
             if (fileSystem.exists(file)) {
                 return false;
@@ -216,7 +225,7 @@ record HadoopFolder(FileSystem fileSystem, Path root) implements Folder {
 
     @Override
     public void append(String name, byte[] bytes) {
-        Path file = new Path(root, name);
+        Path file = at(name);
         try {
             if (!fileSystem.exists(file)) {
                 write(name, bytes);
@@ -251,7 +260,7 @@ record HadoopFolder(FileSystem fileSystem, Path root) implements Folder {
 
     @Override
     public void delete(String name) {
-        Path target = new Path(root, name);
+        Path target = at(name);
         try {
             fileSystem.delete(target, true);
         } catch (IOException e) {
@@ -262,8 +271,13 @@ record HadoopFolder(FileSystem fileSystem, Path root) implements Folder {
     private static StorageException failed(String verb, Path file, IOException cause) {
         String reason = String.valueOf(cause.getMessage()).lines().findFirst().orElse("no reason given");
         return new StorageException(
-                "can't %s %s: %s; check the path, the permissions and whether the file system answers"
-                        .formatted(verb, file, reason),
+                "can't %s %s: %s; %s"
+                        .formatted(
+                                verb,
+                                file,
+                                reason,
+                                StorageException.remedy(
+                                        cause, "check the path, the permissions and whether the file system answers")),
                 cause);
     }
 }

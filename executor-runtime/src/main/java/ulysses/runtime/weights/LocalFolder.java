@@ -14,6 +14,7 @@ import java.nio.channels.Channels;
 import java.nio.channels.FileChannel;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
 import java.nio.file.LinkOption;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
@@ -34,9 +35,18 @@ record LocalFolder(Path root) implements Folder {
         return root.toString();
     }
 
+    /** Names may come from files that others wrote. */
+    private Path at(String name) {
+        try {
+            return root.resolve(name);
+        } catch (InvalidPathException impossible) {
+            throw StorageException.impossibleName(name, path(), impossible);
+        }
+    }
+
     @Override
     public Folder folder(String name) {
-        return new LocalFolder(root.resolve(name));
+        return new LocalFolder(at(name));
     }
 
     @Override
@@ -62,7 +72,7 @@ record LocalFolder(Path root) implements Folder {
 
     @Override
     public OptionalLong length(String name) {
-        Path file = root.resolve(name);
+        Path file = at(name);
         try {
             return Files.isRegularFile(file) ? OptionalLong.of(Files.size(file)) : OptionalLong.empty();
         } catch (IOException e) {
@@ -72,7 +82,7 @@ record LocalFolder(Path root) implements Folder {
 
     @Override
     public RangedFile open(String name) {
-        Path file = root.resolve(name);
+        Path file = at(name);
         try {
             FileChannel channel = FileChannel.open(file, READ);
             return new OpenFile(file, channel, channel.size());
@@ -115,7 +125,7 @@ record LocalFolder(Path root) implements Folder {
 
     @Override
     public WrittenFile write(String name, Content content) {
-        Path file = root.resolve(name);
+        Path file = at(name);
         Path unfinished = file.resolveSibling("." + nameOf(file) + ".unfinished");
         try {
             makeParent(file);
@@ -151,7 +161,7 @@ record LocalFolder(Path root) implements Folder {
 
     @Override
     public boolean createIfAbsent(String name, byte[] bytes) {
-        Path file = root.resolve(name);
+        Path file = at(name);
         try {
             makeParent(file);
             writeAll(file, bytes, WRITE, CREATE_NEW);
@@ -166,7 +176,7 @@ record LocalFolder(Path root) implements Folder {
 
     @Override
     public void append(String name, byte[] bytes) {
-        Path file = root.resolve(name);
+        Path file = at(name);
         try {
             makeParent(file);
             writeAll(file, bytes, WRITE, CREATE, APPEND);
@@ -187,7 +197,7 @@ record LocalFolder(Path root) implements Folder {
 
     @Override
     public void delete(String name) {
-        Path target = root.resolve(name);
+        Path target = at(name);
         if (!Files.exists(target, LinkOption.NOFOLLOW_LINKS)) {
             return;
         }
@@ -227,8 +237,13 @@ record LocalFolder(Path root) implements Folder {
         String reason =
                 cause instanceof NoSuchFileException ? "there is no such file" : String.valueOf(cause.getMessage());
         return new StorageException(
-                "can't %s %s: %s; check that the path exists, its permissions and the free space"
-                        .formatted(verb, file, reason),
+                "can't %s %s: %s; %s"
+                        .formatted(
+                                verb,
+                                file,
+                                reason,
+                                StorageException.remedy(
+                                        cause, "check that the path exists, its permissions and the free space")),
                 cause);
     }
 }

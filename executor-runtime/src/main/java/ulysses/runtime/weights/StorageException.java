@@ -1,10 +1,21 @@
 package ulysses.runtime.weights;
 
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /** A file system could not do what was asked, or holds something damaged; the message says what, where and what to do. */
 public class StorageException extends RuntimeException {
     private static final long serialVersionUID = 1L;
+    private static final int SHOWN = 100; // chars of a name
+
+    /** How Linux, HDFS and Java say that there is no room: disk, quota, limit of a process. */
+    private static final List<String> NO_ROOM = List.of(
+            "No space left on device",
+            "Disk quota exceeded",
+            "File too large",
+            "DiskSpace quota",
+            "QuotaExceededException",
+            "minReplication");
 
     public StorageException(String message) {
         super(message);
@@ -12,5 +23,35 @@ public class StorageException extends RuntimeException {
 
     public StorageException(String message, @Nullable Throwable cause) {
         super(message, cause);
+    }
+
+    /** For a name that no file in {@code folder} can have. */
+    static StorageException impossibleName(String name, String folder, Exception cause) {
+        String shown = name.length() <= SHOWN ? name : name.substring(0, SHOWN) + "...";
+        return new StorageException(
+                "no file in %s can be called '%s' (%s); correct or restore the file that names it"
+                        .formatted(
+                                folder,
+                                shown.replaceAll("\\p{Cntrl}", "?"),
+                                cause.getClass().getSimpleName()),
+                cause);
+    }
+
+    /** Whether {@code failure}, or what led to it, says that a disk or a quota is full. */
+    public static boolean saysThatDiskIsFull(Throwable failure) {
+        for (Throwable cause = failure; cause != null; cause = cause.getCause()) {
+            String text = cause.toString();
+            if (NO_ROOM.stream().anyMatch(text::contains)) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** What to do about {@code failure} to write: make room where the disk is full, else {@code otherwise}. */
+    static String remedy(Throwable failure, String otherwise) {
+        return saysThatDiskIsFull(failure)
+                ? "the disk is full: free space there, keep fewer checkpoints (save_total_limit) or name another output_dir, then run the same command again; what was complete before is untouched"
+                : otherwise;
     }
 }
