@@ -3,12 +3,19 @@ package ulysses.driver.dataset;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
+import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.channels.Channels;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import org.apache.arrow.memory.RootAllocator;
 import org.apache.arrow.vector.FieldVector;
 import org.apache.arrow.vector.VectorSchemaRoot;
 import org.apache.arrow.vector.ipc.ArrowStreamReader;
+import org.apache.arrow.vector.ipc.ReadChannel;
+import org.apache.arrow.vector.ipc.message.MessageChannelReader;
+import org.apache.arrow.vector.util.ValueVectorUtility;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FSDataInputStream;
 import org.apache.spark.TaskContext;
@@ -24,27 +31,71 @@ final class ArrowReader extends SplitReader {
 
     private static final byte[] FILE_MAGIC = "ARROW1\0\0".getBytes(StandardCharsets.US_ASCII);
 
-    private final FileSplit split;
+    /** Beside what the file itself holds: buffers are rounded up to powers of two. */
+    private static final long LEAST_ROOM = 1L << 20;
+
     private final ArrowStreamReader reader;
     private final VectorSchemaRoot batch;
     private int position;
     private long row;
 
     ArrowReader(FileSplit split, Configuration hadoop) throws IOException {
-        this.split = split;
+        super(split);
         this.row = split.firstRow();
         FSDataInputStream stream = open(split, hadoop);
         byte[] magic = stream.readNBytes(FILE_MAGIC.length);
         if (!Arrays.equals(magic, FILE_MAGIC)) {
             stream.seek(0);
         }
-        RootAllocator allocator = new RootAllocator();
-        this.reader = new ArrowStreamReader(stream, allocator);
+        long length = split.file().length();
+        RootAllocator allocator = new RootAllocator(LEAST_ROOM + 4 * length);
+        this.reader =
+                new ArrowStreamReader(new MessageChannelReader(new Messages(stream, length), allocator), allocator);
         TaskContext task = TaskContext.get();
         if (task != null) {
             task.addTaskCompletionListener((TaskCompletionListener) context -> close(reader, allocator));
         }
-        this.batch = reader.getVectorSchemaRoot();
+        this.batch = checked(reader::getVectorSchemaRoot);
+    }
+
+    /** Something that the library does with bytes that may be damaged. */
+    @FunctionalInterface
+    private interface Step<T> {
+        T take() throws IOException;
+    }
+
+    /** The library believes lengths and offsets, and fails on wrong ones with any exception. */
+    private <T> T checked(Step<T> step) throws IOException {
+        try {
+            return step.take();
+        } catch (DataException ours) {
+            throw ours;
+        } catch (RuntimeException damaged) {
+            throw unreadable(split.file(), damaged);
+        }
+    }
+
+    /** Messages of a file; one that says it is longer than the rest of the file is refused before room is made for it. */
+    private static final class Messages extends ReadChannel {
+        private final long fileLength;
+
+        Messages(InputStream stream, long fileLength) {
+            super(Channels.newChannel(stream));
+            this.fileLength = fileLength;
+        }
+
+        @Override
+        public int readFully(ByteBuffer buffer) throws IOException {
+            int count = super.readFully(buffer);
+            if (buffer.capacity() == Integer.BYTES && count == Integer.BYTES) {
+                int length = buffer.duplicate().order(ByteOrder.LITTLE_ENDIAN).getInt(0);
+                if (length < -1 || length > fileLength - bytesRead()) { // -1 comes before a length
+                    throw new IOException("a message of %d bytes is announced at byte %d of %d"
+                            .formatted(length, bytesRead(), fileLength));
+                }
+            }
+            return count;
+        }
     }
 
     private static void close(ArrowStreamReader reader, RootAllocator allocator) {
@@ -60,11 +111,29 @@ final class ArrowReader extends SplitReader {
     @Nullable
     RawRow read() throws IOException {
         while (position >= batch.getRowCount()) {
-            if (!reader.loadNextBatch()) {
+            if (!checked(this::loadNextBatch)) {
                 return null;
             }
             position = 0;
         }
+        ObjectNode object = checked(this::values);
+        position++;
+        long number = row++;
+        return new RawRow(number, "%s row %d".formatted(split.file().path(), number - split.firstRow() + 1), object);
+    }
+
+    private boolean loadNextBatch() throws IOException {
+        boolean loaded = reader.loadNextBatch();
+        long mostRows = Byte.SIZE * split.file().length(); // a row takes a bit at least
+        if (loaded && batch.getRowCount() > mostRows) {
+            throw new IOException("a batch of %d rows is announced in a file of %d bytes"
+                    .formatted(batch.getRowCount(), split.file().length()));
+        }
+        ValueVectorUtility.validateFull(batch);
+        return loaded;
+    }
+
+    private ObjectNode values() {
         ObjectNode object = JsonNodeFactory.instance.objectNode();
         for (FieldVector vector : batch.getFieldVectors()) {
             if (vector.getField().getDictionary() != null) {
@@ -73,8 +142,6 @@ final class ArrowReader extends SplitReader {
             }
             object.set(vector.getName(), ColumnValues.json(vector.getObject(position)));
         }
-        position++;
-        long number = row++;
-        return new RawRow(number, "%s row %d".formatted(split.file().path(), number - split.firstRow() + 1), object);
+        return object;
     }
 }

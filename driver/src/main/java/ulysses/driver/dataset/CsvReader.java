@@ -20,13 +20,12 @@ import ulysses.runtime.data.DataException;
 /** Rows of a CSV file with a header (RFC 4180: quotes doubled, line ends inside quotes). Every value is text; an empty one is null. */
 final class CsvReader extends SplitReader {
 
-    private final FileSplit split;
     private final CsvParser parser;
     private final String[] header;
     private long row;
 
     CsvReader(FileSplit split, Configuration hadoop) throws IOException {
-        this.split = split;
+        super(split);
         this.row = split.firstRow();
         CsvParserSettings settings = new CsvParserSettings();
         settings.setMaxCharsPerColumn(-1);
@@ -39,10 +38,20 @@ final class CsvReader extends SplitReader {
         settings.getFormat().setComment('\0'); // a text may begin with #
         this.parser = new CsvParser(settings);
         Reader reader = reader(open(split, hadoop));
-        this.header = record("header", () -> {
+        this.header = named(record("header", () -> {
             parser.beginParsing(reader);
             return parser.parseNext();
-        });
+        }));
+    }
+
+    /** A column without a name gets one, as in pandas. */
+    private static String[] named(@Nullable String[] header) {
+        String[] names = new String[header.length];
+        for (int i = 0; i < names.length; i++) {
+            String name = header[i];
+            names[i] = name == null || name.isEmpty() ? "Unnamed: " + i : name;
+        }
+        return names;
     }
 
     /** Refuses bytes that are not UTF-8; a byte order mark is left out. */

@@ -2,6 +2,7 @@ package ulysses.driver.dataset;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.TextNode;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.Serializable;
@@ -29,6 +30,7 @@ public final class DatasetRegistry implements Serializable {
 
     private static final String DATE = TrainingConfig.Day.NAME;
     private static final String FILE = "dataset_info.json";
+    private static final long MOST_SAMPLES = 100_000_000; // the driver holds the place of each
 
     private final String folder;
     private final @Nullable String date;
@@ -83,7 +85,7 @@ public final class DatasetRegistry implements Serializable {
         } catch (JsonProcessingException damaged) {
             throw new DataException(
                     "%s/%s is not valid JSON: line %d: %s"
-                            .formatted(folder, FILE, damaged.getLocation().getLineNr(), damaged.getOriginalMessage()),
+                            .formatted(folder, FILE, PythonJson.line(damaged), damaged.getOriginalMessage()),
                     damaged);
         }
     }
@@ -145,7 +147,7 @@ public final class DatasetRegistry implements Serializable {
                 formatting(name, entry),
                 entry.path("ranking").asBoolean(),
                 slice(name, entry),
-                entry.path("num_samples").asLong(0),
+                sampleCount(name, entry),
                 columns(entry),
                 tags(entry));
     }
@@ -164,6 +166,20 @@ public final class DatasetRegistry implements Serializable {
                     "dataset %s is for stage kto (columns.kto_tag), which is not trained here; remove kto_tag to use it for sft"
                             .formatted(name));
         }
+    }
+
+    private static long sampleCount(String name, JsonNode entry) {
+        JsonNode count = entry.path("num_samples");
+        boolean given = !count.isMissingNode() && !count.isNull();
+        if (given && (!count.isIntegralNumber() || count.asLong() < 0 || count.asLong() > MOST_SAMPLES)) {
+            throw new DataException("dataset %s: num_samples %s is not possible; use at most %d, or leave it out"
+                    .formatted(name, RowMapping.shown(count), MOST_SAMPLES));
+        }
+        return count.asLong(0);
+    }
+
+    private static String shown(String text) {
+        return RowMapping.shown(TextNode.valueOf(text));
     }
 
     private static RowSlice slice(String name, JsonNode entry) {
@@ -187,7 +203,14 @@ public final class DatasetRegistry implements Serializable {
         }
         String dated = date == null ? file : file.replace(DATE, date);
         String reachable = dated.startsWith("s3://") ? "s3a" + dated.substring("s3".length()) : dated;
-        return new Path(new Path(folder), new Path(reachable)).toString();
+        try {
+            return new Path(new Path(folder), new Path(reachable)).toString();
+        } catch (IllegalArgumentException noPath) {
+            throw new DataException(
+                    "dataset %s: file_name %s is no path: %s; name the file or folder, relative to %s"
+                            .formatted(name, shown(file), noPath.getMessage(), folder),
+                    noPath);
+        }
     }
 
     private static Formatting formatting(String name, JsonNode entry) {

@@ -7,15 +7,26 @@ import java.util.Optional;
 /** What a data file holds, told by the end of its name as LLaMA-Factory does. */
 enum FileType {
     /** One JSON array, or one JSON object a line. */
-    JSON,
-    CSV,
-    PARQUET,
-    ARROW,
+    JSON("JSON"),
+    CSV("CSV"),
+    PARQUET("Parquet"),
+    ARROW("Arrow"),
     /** A document a line, blank lines too. */
-    TEXT;
+    TEXT("text");
 
     private static final Map<String, FileType> ENDINGS =
             Map.of("json", JSON, "jsonl", JSON, "csv", CSV, "parquet", PARQUET, "arrow", ARROW, "txt", TEXT);
+
+    private final String title;
+
+    FileType(String title) {
+        this.title = title;
+    }
+
+    /** Its name in messages. */
+    String title() {
+        return title;
+    }
 
     static Optional<FileType> of(String fileName) {
         String ending = fileName.substring(fileName.lastIndexOf('.') + 1).toLowerCase(Locale.ROOT);

@@ -23,12 +23,11 @@ final class JsonArraySplitReader extends SplitReader {
     private static final ObjectReader ELEMENTS =
             PythonJson.mapper().reader().without(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
 
-    private final FileSplit split;
     private final JsonParser parser;
     private long row;
 
     JsonArraySplitReader(FileSplit split, Configuration hadoop) throws IOException {
-        this.split = split;
+        super(split);
         this.row = split.firstRow();
         InputStream part = new Part(open(split, hadoop), split.end() - split.start());
         this.parser = PythonJson.mapper().createParser((InputStream)
@@ -62,10 +61,7 @@ final class JsonArraySplitReader extends SplitReader {
                     "%s line %d is not valid JSON: %s (row %d)"
                             .formatted(
                                     split.file().path(),
-                                    line(
-                                            damaged.getLocation() == null
-                                                    ? 1
-                                                    : damaged.getLocation().getLineNr()),
+                                    line(PythonJson.line(damaged)),
                                     damaged.getOriginalMessage(),
                                     row),
                     damaged);

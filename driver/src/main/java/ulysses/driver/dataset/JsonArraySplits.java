@@ -2,7 +2,6 @@ package ulysses.driver.dataset;
 
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.List;
 import org.apache.hadoop.conf.Configuration;
@@ -51,7 +50,7 @@ final class JsonArraySplits {
                 }
             }
         } catch (IOException failure) {
-            throw new UncheckedIOException(file.path(), failure);
+            throw SplitReader.unreadable(file, failure);
         }
         if (!scan.closed) {
             throw new DataException("%s ends in the middle of the array, at line %d behind %d rows; the file is cut off"

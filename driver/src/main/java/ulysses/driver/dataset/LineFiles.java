@@ -3,7 +3,6 @@ package ulysses.driver.dataset;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.Serializable;
-import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.List;
 import org.apache.hadoop.conf.Configuration;
@@ -59,7 +58,7 @@ final class LineFiles {
     }
 
     /** An array or lines: the first character tells, whatever the name. */
-    private static Layout layout(SourceFile file, Configuration hadoop) {
+    static Layout layout(SourceFile file, Configuration hadoop) {
         if (file.type() == FileType.TEXT) {
             return Layout.TEXT_LINES;
         }
@@ -77,7 +76,7 @@ final class LineFiles {
             }
             return first == '[' ? Layout.JSON_ARRAY : Layout.JSON_LINES;
         } catch (IOException failure) {
-            throw new UncheckedIOException(file.path(), failure);
+            throw SplitReader.unreadable(file, failure);
         }
     }
 

@@ -15,14 +15,13 @@ import ulysses.runtime.data.DataException;
 /** Rows of a part of a file of lines. */
 final class LineSplitReader extends SplitReader {
 
-    private final FileSplit split;
     private final LineCursor lines;
     private final Text line = new Text();
     private long row;
     private long lineNumber;
 
     LineSplitReader(FileSplit split, Configuration hadoop) throws IOException {
-        this.split = split;
+        super(split);
         this.lines = new LineCursor(split, open(split, hadoop));
         this.row = split.firstRow();
         this.lineNumber = split.firstLine();

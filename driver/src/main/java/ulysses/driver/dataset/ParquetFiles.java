@@ -20,14 +20,29 @@ final class ParquetFiles {
         JavaRDD<RawRow> rows = spark.emptyRDD();
         long count = 0;
         for (SourceFile file : files) {
-            Dataset<Row> table =
-                    session.read().parquet(file.path()).selectExpr("*", "_metadata.row_index as " + ROW_INDEX);
+            Dataset<Row> table = table(session, file);
             long first = count;
             String path = file.path();
             rows = rows.union(table.toJavaRDD().map(row -> rawRow(row, first, path)));
-            count += table.count();
+            count += counted(table, file);
         }
         return new NumberedRows(rows, count);
+    }
+
+    private static Dataset<Row> table(SparkSession session, SourceFile file) {
+        try {
+            return session.read().parquet(file.path()).selectExpr("*", "_metadata.row_index as " + ROW_INDEX);
+        } catch (Exception failure) { // SparkException is checked but not declared
+            throw SplitReader.unreadable(file, failure);
+        }
+    }
+
+    private static long counted(Dataset<Row> table, SourceFile file) {
+        try {
+            return table.count();
+        } catch (Exception failure) { // as above
+            throw SplitReader.unreadable(file, failure);
+        }
     }
 
     private static RawRow rawRow(Row row, long first, String path) {

@@ -19,11 +19,14 @@ import java.util.Map;
  */
 public final class PythonJson {
 
+    /** Python reads no longer ones: the time for it grows with the square. */
+    private static final int MOST_DIGITS = 4300;
+
     /** Documents may be longer than Jackson's limits, which are for hostile input. NaN and Infinity are numbers to Python. */
     private static final ObjectMapper JSON = JsonMapper.builder(JsonFactory.builder()
                     .streamReadConstraints(StreamReadConstraints.builder()
                             .maxStringLength(Integer.MAX_VALUE)
-                            .maxNumberLength(Integer.MAX_VALUE)
+                            .maxNumberLength(MOST_DIGITS)
                             .build())
                     .build())
             .enable(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS)
@@ -47,6 +50,11 @@ public final class PythonJson {
             throw new com.fasterxml.jackson.core.JsonParseException(null, "there is no JSON value");
         }
         return node;
+    }
+
+    /** The line of a problem; 1 where Jackson doesn't say, as for what goes beyond its limits. */
+    public static int line(JsonProcessingException problem) {
+        return problem.getLocation() == null ? 1 : problem.getLocation().getLineNr();
     }
 
     /** {@code json.dumps(node, ensure_ascii=False)}. */

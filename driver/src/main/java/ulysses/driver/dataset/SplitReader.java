@@ -10,12 +10,18 @@ import org.apache.hadoop.fs.Path;
 import org.apache.spark.TaskContext;
 import org.apache.spark.util.TaskCompletionListener;
 import org.jspecify.annotations.Nullable;
+import ulysses.runtime.data.DataException;
 
 /** Rows of one part of a file, one after the other; the file is closed when the task ends. */
 abstract class SplitReader implements Iterator<RawRow> {
 
+    final FileSplit split;
     private @Nullable RawRow next;
     private boolean ended;
+
+    SplitReader(FileSplit split) {
+        this.split = split;
+    }
 
     /** The next row, or null at the end. */
     abstract @Nullable RawRow read() throws IOException;
@@ -50,8 +56,17 @@ abstract class SplitReader implements Iterator<RawRow> {
                 case ARROW -> new ArrowReader(split, hadoop);
             };
         } catch (IOException failure) {
-            throw new UncheckedIOException(split.file().path(), failure);
+            throw unreadable(split.file(), failure);
         }
+    }
+
+    /** What a failure to read a file says to the user. */
+    static DataException unreadable(SourceFile file, Exception failure) {
+        String reason = String.valueOf(failure.getMessage()).lines().findFirst().orElse("no reason given");
+        return new DataException(
+                "%s can't be read as %s: %s; write it again, or give it the ending of what it is"
+                        .formatted(file.path(), file.type().title(), reason),
+                failure);
     }
 
     @Override
@@ -60,7 +75,7 @@ abstract class SplitReader implements Iterator<RawRow> {
             try {
                 next = read();
             } catch (IOException failure) {
-                throw new UncheckedIOException(failure);
+                throw unreadable(split.file(), failure);
             }
             ended = next == null;
         }

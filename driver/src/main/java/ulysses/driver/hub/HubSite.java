@@ -81,12 +81,19 @@ record HubSite(String endpoint, Optional<String> token, Duration patience) {
         String linkedSize = head.getHeaderField("X-Linked-Size");
         String location = head.getHeaderField("Location");
         boolean elsewhere = location != null && isRedirect(head.getResponseCode());
-        long size = linkedSize != null ? Long.parseLong(linkedSize) : elsewhere ? -1 : head.getContentLengthLong();
-        URI at = URI.create(head.getURL().toString());
-        return new Remote(
-                elsewhere ? at.resolve(location) : at,
-                etag.replaceFirst("^W/", "").replace("\"", ""),
-                size);
+        try {
+            long size = linkedSize != null ? Long.parseLong(linkedSize) : elsewhere ? -1 : head.getContentLengthLong();
+            URI at = URI.create(head.getURL().toString());
+            return new Remote(
+                    elsewhere ? at.resolve(location) : at,
+                    etag.replaceFirst("^W/", "").replace("\"", ""),
+                    size);
+        } catch (IllegalArgumentException odd) {
+            throw new WeightsException(
+                    "%s answers with headers that can't be read: %s; check HF_ENDPOINT"
+                            .formatted(uri, odd.getMessage()),
+                    odd);
+        }
     }
 
     /**

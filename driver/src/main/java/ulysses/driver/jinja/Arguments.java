@@ -8,10 +8,9 @@ import java.util.Map;
  *
  * @param positional in order
  * @param named by name
+ * @param effort what the run may still cost
  */
-record Arguments(List<Object> positional, Map<String, Object> named) {
-
-    static final Arguments NONE = new Arguments(List.of(), Map.of());
+record Arguments(List<Object> positional, Map<String, Object> named, Effort effort) {
 
     /** Something that can be called. */
     @FunctionalInterface
@@ -54,6 +53,11 @@ record Arguments(List<Object> positional, Map<String, Object> named) {
 
     /** Those behind the first ones. */
     Arguments from(int place) {
-        return new Arguments(positional.subList(Math.min(place, positional.size()), positional.size()), named);
+        return new Arguments(positional.subList(Math.min(place, positional.size()), positional.size()), named, effort);
+    }
+
+    /** No arguments, in the same run. */
+    Arguments none() {
+        return new Arguments(List.of(), Map.of(), effort);
     }
 }

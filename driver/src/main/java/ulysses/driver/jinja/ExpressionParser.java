@@ -85,7 +85,7 @@ final class ExpressionParser {
         return scope -> {
             List<Object> values = new ArrayList<>();
             items.forEach(item -> values.add(item.evaluate(scope)));
-            return values;
+            return scope.effort().made(values);
         };
     }
 
@@ -159,6 +159,8 @@ final class ExpressionParser {
             Object left = operands.get(0).evaluate(scope);
             for (int i = 0; i < operators.size(); i++) {
                 Object right = operands.get(i + 1).evaluate(scope);
+                scope.effort().count(left);
+                scope.effort().count(right);
                 if (!holds(operators.get(i), left, right)) {
                     return false;
                 }
@@ -188,7 +190,7 @@ final class ExpressionParser {
             Expression one = left;
             Expression other = concatenation();
             left = operator.equals("+")
-                    ? scope -> Values.add(one.evaluate(scope), other.evaluate(scope))
+                    ? scope -> scope.effort().made(Values.add(one.evaluate(scope), other.evaluate(scope)))
                     : scope -> Values.calculate(operator, one.evaluate(scope), other.evaluate(scope));
         }
         return left;
@@ -199,7 +201,7 @@ final class ExpressionParser {
         while (skipOperator("~")) {
             Expression one = left;
             Expression other = product();
-            left = scope -> Values.text(one.evaluate(scope)) + Values.text(other.evaluate(scope));
+            left = scope -> scope.effort().made(Values.text(one.evaluate(scope)) + Values.text(other.evaluate(scope)));
         }
         return left;
     }
@@ -211,7 +213,7 @@ final class ExpressionParser {
             Expression one = left;
             Expression other = power();
             left = operator.equals("*")
-                    ? scope -> Values.multiply(one.evaluate(scope), other.evaluate(scope))
+                    ? scope -> scope.effort().made(Values.multiply(one.evaluate(scope), other.evaluate(scope)))
                     : scope -> Values.calculate(operator, one.evaluate(scope), other.evaluate(scope));
         }
         return left;
@@ -259,7 +261,11 @@ final class ExpressionParser {
     Expression filter(Expression value) {
         Filters.Filter filter = Filters.named(expectName());
         ArgumentList given = peek().isOperator("(") ? arguments() : ArgumentList.NONE;
-        return scope -> filter.apply(value.evaluate(scope), given.evaluate(scope));
+        return scope -> {
+            Object filtered = value.evaluate(scope);
+            scope.effort().glance(filtered);
+            return scope.effort().made(filter.apply(filtered, given.evaluate(scope)));
+        };
     }
 
     private Expression test(Expression value) {
@@ -281,7 +287,11 @@ final class ExpressionParser {
             given = new ArgumentList(List.of(postfix(primary())), Map.of(), null);
         }
         ArgumentList fixed = given;
-        return scope -> test.holds(value.evaluate(scope), fixed.evaluate(scope)) != negated;
+        return scope -> {
+            Object tested = value.evaluate(scope);
+            scope.effort().glance(tested);
+            return test.holds(tested, fixed.evaluate(scope)) != negated;
+        };
     }
 
     private Expression postfix(Expression start) {
@@ -289,10 +299,7 @@ final class ExpressionParser {
         while (true) {
             Expression inner = value;
             if (skipOperator(".")) {
-                Token name = next();
-                value = name.kind() == Kind.INTEGER
-                        ? scope -> Values.item(inner.evaluate(scope), Long.parseLong(name.text()))
-                        : scope -> Values.attribute(inner.evaluate(scope), name.text());
+                value = attribute(inner);
             } else if (skipOperator("[")) {
                 value = subscript(inner);
             } else if (peek().isOperator("(")) {
@@ -303,17 +310,38 @@ final class ExpressionParser {
         }
     }
 
+    private Expression attribute(Expression value) {
+        if (peek().kind() == Kind.INTEGER) {
+            Object place = integer(next().text());
+            return scope -> item(scope, value.evaluate(scope), place);
+        }
+        String name = expectName();
+        return scope -> Values.attribute(value.evaluate(scope), name);
+    }
+
+    /** An item of a text is found by going through the text. */
+    private static Object item(Scope scope, Object value, Object key) {
+        if (value instanceof String) {
+            scope.effort().glance(value);
+        }
+        return Values.item(value, key);
+    }
+
     private Expression subscript(Expression value) {
         Expression first = peek().isOperator(":") ? scope -> Values.NONE : tuple();
         if (skipOperator("]")) {
-            return scope -> Values.item(value.evaluate(scope), first.evaluate(scope));
+            return scope -> item(scope, value.evaluate(scope), first.evaluate(scope));
         }
         expectOperator(":");
         Expression stop = bound();
         Expression step = skipOperator(":") ? bound() : scope -> Values.NONE;
         expectOperator("]");
-        return scope ->
-                Values.slice(value.evaluate(scope), first.evaluate(scope), stop.evaluate(scope), step.evaluate(scope));
+        return scope -> {
+            Object cut = value.evaluate(scope);
+            scope.effort().glance(cut);
+            return scope.effort()
+                    .made(Values.slice(cut, first.evaluate(scope), stop.evaluate(scope), step.evaluate(scope)));
+        };
     }
 
     private Expression bound() {
@@ -325,7 +353,7 @@ final class ExpressionParser {
         return scope -> {
             Object function = callee.evaluate(scope);
             if (function instanceof Arguments.Callable callable) {
-                return callable.call(given.evaluate(scope));
+                return scope.effort().made(callable.call(given.evaluate(scope)));
             }
             throw Values.notA("something to call", function);
         };
@@ -342,7 +370,7 @@ final class ExpressionParser {
             Arguments arguments = given.evaluate(scope);
             Map<String, Object> named = new LinkedHashMap<>(arguments.named());
             named.put("caller", caller.apply(scope));
-            return macro.call(new Arguments(arguments.positional(), named));
+            return macro.call(new Arguments(arguments.positional(), named, arguments.effort()));
         };
     }
 
@@ -361,7 +389,7 @@ final class ExpressionParser {
             }
             Map<String, Object> byName = new LinkedHashMap<>();
             named.forEach((name, argument) -> byName.put(name, argument.evaluate(scope)));
-            return new Arguments(values, byName);
+            return new Arguments(values, byName, scope.effort());
         }
     }
 
@@ -398,8 +426,7 @@ final class ExpressionParser {
                 return constant(text.toString());
             }
             case INTEGER -> {
-                BigInteger number = new BigInteger(token.text());
-                return constant(number.bitLength() < Long.SIZE ? (Object) number.longValue() : number);
+                return constant(integer(token.text()));
             }
             case REAL -> {
                 return constant(Double.parseDouble(token.text()));
@@ -411,6 +438,11 @@ final class ExpressionParser {
                 return bracketed(token);
             }
         }
+    }
+
+    private static Object integer(String digits) {
+        BigInteger number = new BigInteger(digits);
+        return number.bitLength() < Long.SIZE ? (Object) number.longValue() : number;
     }
 
     private static Expression constant(Object value) {
@@ -464,8 +496,8 @@ final class ExpressionParser {
         }
         return scope -> {
             Map<Object, Object> map = new LinkedHashMap<>();
-            entries.forEach((key, value) -> map.put(key.evaluate(scope), value.evaluate(scope)));
-            return map;
+            entries.forEach((key, value) -> map.put(Values.key(key.evaluate(scope)), value.evaluate(scope)));
+            return scope.effort().made(map);
         };
     }
 }

@@ -8,6 +8,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.function.Predicate;
 import java.util.function.UnaryOperator;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
@@ -52,11 +53,11 @@ final class Filters {
             Map.entry("map", Filters::mapped),
             Map.entry(
                     "max",
-                    (value, given) -> sorted(Values.items(value), Arguments.NONE, item -> item).stream()
+                    (value, given) -> sorted(Values.items(value), given.none(), item -> item).stream()
                             .reduce(none(value), (one, other) -> other)),
             Map.entry(
                     "min",
-                    (value, given) -> sorted(Values.items(value), Arguments.NONE, item -> item).stream()
+                    (value, given) -> sorted(Values.items(value), given.none(), item -> item).stream()
                             .findFirst()
                             .orElse(none(value))),
             Map.entry("reject", (value, given) -> kept(value, test(given, 0).negate())),
@@ -76,12 +77,14 @@ final class Filters {
             Map.entry("string", (value, given) -> Values.text(value)),
             Map.entry("sum", Filters::sum),
             Map.entry("title", (value, given) -> Methods.title(Values.text(value))),
-            Map.entry("tojson", (value, given) -> PythonText.json(value, PythonText.Style.of(given))),
+            Map.entry("tojson", (value, given) -> PythonText.json(value, PythonText.Style.of(given), given.effort())),
             Map.entry("trim", (value, given) -> Methods.strip(Values.text(value), given, true, true)),
             Map.entry("unique", Filters::unique),
             Map.entry("upper", (value, given) -> Values.text(value).toUpperCase(Locale.ROOT)),
             Map.entry("wordcount", (value, given) -> (long) Values.length(
-                    ((Arguments.Callable) Methods.bound(Values.text(value), "split")).call(Arguments.NONE))));
+                    ((Arguments.Callable) Methods.bound(Values.text(value), "split")).call(given.none()))));
+
+    private static final Pattern PLACE = Pattern.compile("\\d{1,18}");
 
     private Filters() {}
 
@@ -135,9 +138,11 @@ final class Filters {
 
     private static Object indented(Object value, Arguments given) {
         Object width = given.get(0, "width", 4L);
-        String blanks = width instanceof String text ? text : " ".repeat(Math.toIntExact(Values.integer(width)));
+        given.effort().spend(width instanceof String ? 0 : Math.max(Values.integer(width), 0));
+        String blanks = width instanceof String text ? text : " ".repeat((int) Math.max(Values.integer(width), 0));
         boolean blank = given.flag(2, "blank");
         String[] lines = Values.text(value).split("\n", -1);
+        given.effort().spend(lines.length, blanks.length());
         StringBuilder out = new StringBuilder();
         for (int i = 0; i < lines.length; i++) {
             boolean moved = i == 0 ? given.flag(1, "first") : blank || !lines[i].isEmpty();
@@ -148,9 +153,11 @@ final class Filters {
 
     private static Object joined(Object value, Arguments given) {
         UnaryOperator<Object> item = by(given.get(1, "attribute", Values.NONE));
+        String between = given.text(0, "d", "");
         return Values.items(value).stream()
                 .map(one -> Values.text(item.apply(one)))
-                .collect(Collectors.joining(given.text(0, "d", "")));
+                .peek(text -> given.effort().spend((long) text.length() + between.length()))
+                .collect(Collectors.joining(between));
     }
 
     private static Object mapped(Object value, Arguments given) {
@@ -164,7 +171,7 @@ final class Filters {
         }
         Filter filter = named(given.text(0, "filter"));
         return Values.items(value).stream()
-                .map(item -> filter.apply(item, given.from(1)))
+                .map(item -> given.effort().made(filter.apply(item, given.from(1))))
                 .collect(Collectors.toCollection(ArrayList::new));
     }
 
@@ -176,8 +183,7 @@ final class Filters {
         return value -> {
             Object found = value;
             for (String step : Values.text(attribute).split("\\.", -1)) {
-                Object key = step.chars().allMatch(Character::isDigit) ? (Object) Long.parseLong(step) : step;
-                found = Values.item(found, key);
+                found = Values.item(found, PLACE.matcher(step).matches() ? (Object) Long.parseLong(step) : step);
             }
             return found;
         };
@@ -247,6 +253,7 @@ final class Filters {
     private static Object unique(Object value, Arguments given) {
         List<Object> unique = new ArrayList<>();
         for (Object item : Values.items(value)) {
+            given.effort().spend(unique.size());
             if (unique.stream().noneMatch(other -> Values.equal(folded(other, false), folded(item, false)))) {
                 unique.add(item);
             }
@@ -256,6 +263,9 @@ final class Filters {
 
     private static Object batch(Object value, Arguments given) {
         int size = given.number(0, "linecount", 1);
+        if (size < 1) {
+            throw new JinjaException("batches of %d items are not possible".formatted(size));
+        }
         List<Object> items = Values.items(value);
         List<Object> batches = new ArrayList<>();
         for (int from = 0; from < items.size(); from += size) {

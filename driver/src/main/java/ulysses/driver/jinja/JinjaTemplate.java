@@ -46,7 +46,11 @@ public final class JinjaTemplate {
      * @throws JinjaException with the line of what can't be read
      */
     public static JinjaTemplate parse(String source) {
-        return new JinjaTemplate(new TemplateParser(Lexer.tokens(source)).template());
+        try {
+            return new JinjaTemplate(new TemplateParser(Lexer.tokens(source)).template());
+        } catch (StackOverflowError deep) {
+            throw new JinjaException("it nests too deep");
+        }
     }
 
     /**
@@ -54,7 +58,8 @@ public final class JinjaTemplate {
      *
      * @param names values by name
      * @param today what {@code strftime_now} writes, at midnight
-     * @throws JinjaException where the template refuses its input or does something that is not possible
+     * @throws JinjaException where the template refuses its input, does something that is not possible, or takes far more time or
+     *     memory than such input can need
      */
     public Rendered render(Map<String, JsonNode> names, LocalDate today) {
         Map<String, Object> values = new LinkedHashMap<>();
@@ -70,7 +75,9 @@ public final class JinjaTemplate {
         try {
             body.render(Scope.of(values).inner(), out);
         } catch (StackOverflowError endless) {
-            throw new JinjaException("macros call each other without an end");
+            throw new JinjaException("macros call each other without an end, or values hold each other");
+        } catch (ArithmeticException impossible) {
+            throw new JinjaException("a number can't be computed: " + impossible.getMessage());
         }
         return new Rendered(out.toString(), out.generated());
     }
@@ -109,7 +116,8 @@ public final class JinjaTemplate {
         if (step == 0) {
             throw new JinjaException("range() arg 3 must not be zero");
         }
-        long count = Math.max((stop - start + step - Long.signum(step)) / step, 0);
+        long distance = Math.addExact(Math.subtractExact(stop, start), step - Long.signum(step));
+        long count = Math.max(distance / step, 0);
         if (count > LONGEST_RANGE) {
             throw new JinjaException("range of %d; at most %d is possible".formatted(count, LONGEST_RANGE));
         }

@@ -13,11 +13,13 @@ import ulysses.driver.jinja.Token.Kind;
 final class Lexer {
     private static final Pattern RAW = Pattern.compile("\\{%([-+]?)\\s*raw\\s*([-+]?)%\\}");
     private static final Pattern END_RAW = Pattern.compile("\\{%([-+]?)\\s*endraw\\s*([-+]?)%\\}");
+    private static final Pattern HEX = Pattern.compile("[0-9a-fA-F]+");
+    private static final int MOST_DIGITS = 4300; // as many as Python reads
     private static final Pattern INSIDE = Pattern.compile(
             "(?<space>\\s+)"
                     + "|(?<real>\\d[\\d_]*(?:\\.\\d+(?:[eE][+-]?\\d+)?|[eE][+-]?\\d+))|(?<integer>\\d[\\d_]*)"
                     + "|(?<name>[\\p{L}_][\\p{L}\\p{N}_]*)"
-                    + "|(?<text>'(?:[^'\\\\]|\\\\.)*'|\"(?:[^\"\\\\]|\\\\.)*\")"
+                    + "|(?<text>'(?:[^'\\\\]|\\\\.)*+'|\"(?:[^\"\\\\]|\\\\.)*+\")"
                     + "|(?<operator>\\*\\*|//|==|!=|<=|>=|[-+*/%~<>=()\\[\\]{},.:|])",
             Pattern.DOTALL);
 
@@ -165,10 +167,17 @@ final class Lexer {
             } else if (token.group("text") != null) {
                 add(Kind.TEXT, unescaped(text.substring(1, text.length() - 1)));
             } else if (token.group("space") == null) {
-                add(token.group("real") == null ? Kind.INTEGER : Kind.REAL, text.replace("_", ""));
+                number(token.group("real") == null ? Kind.INTEGER : Kind.REAL, text.replace("_", ""));
             }
             count(text);
         }
+    }
+
+    private void number(Kind kind, String digits) {
+        if (digits.length() > MOST_DIGITS) {
+            throw problem("a number has %d digits; at most %d are possible".formatted(digits.length(), MOST_DIGITS));
+        }
+        add(kind, digits);
     }
 
     private boolean closes(String close) {
@@ -193,7 +202,7 @@ final class Lexer {
     }
 
     /** A text as Python reads it. */
-    private static String unescaped(String text) {
+    private String unescaped(String text) {
         if (text.indexOf('\\') < 0) {
             return text;
         }
@@ -207,7 +216,7 @@ final class Lexer {
             char escape = text.charAt(++i);
             int digits = escape == 'x' ? 2 : escape == 'u' ? 4 : escape == 'U' ? 8 : 0;
             if (digits > 0 && i + digits < text.length()) {
-                out.appendCodePoint(Integer.parseInt(text.substring(i + 1, i + 1 + digits), 16));
+                out.appendCodePoint(codePoint(text.substring(i + 1, i + 1 + digits)));
                 i += digits;
             } else {
                 int known = "abfnrtv0\\'\"\n".indexOf(escape);
@@ -218,6 +227,13 @@ final class Lexer {
             }
         }
         return out.toString();
+    }
+
+    private int codePoint(String digits) {
+        if (!HEX.matcher(digits).matches() || Long.parseLong(digits, 16) > Character.MAX_CODE_POINT) {
+            throw problem("\\%s is no character".formatted(digits));
+        }
+        return Integer.parseInt(digits, 16);
     }
 
     private JinjaException problem(String what) {

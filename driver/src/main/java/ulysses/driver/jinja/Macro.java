@@ -28,6 +28,7 @@ record Macro(String name, Signature signature, Statement body, Scope definedIn) 
                     .formatted(
                             name, signature.names().size(), given.positional().size()));
         }
+        given.effort().step();
         Scope scope = definedIn.inner();
         for (int i = 0; i < signature.names().size(); i++) {
             String parameter = signature.names().get(i);

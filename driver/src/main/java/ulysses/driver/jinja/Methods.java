@@ -1,19 +1,23 @@
 package ulysses.driver.jinja;
 
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.StringJoiner;
 import java.util.function.IntPredicate;
 import java.util.function.Predicate;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import ulysses.driver.jinja.Arguments.Callable;
 
 /** The methods of texts, maps and lists that templates may call; those that would change a value are not among them. */
 final class Methods {
+    private static final Pattern PLACE = Pattern.compile("\\d{1,9}");
     private static final Pattern FIELD = Pattern.compile("\\{\\{|\\}\\}|\\{(\\w*)\\}");
 
     private Methods() {}
@@ -28,7 +32,15 @@ final class Methods {
         } else if (value instanceof List<?> list) {
             method = ofList(list, name);
         }
-        return method == null ? Values.missing(value, name) : method;
+        return method == null ? Values.missing(value, name) : counted(value, method);
+    }
+
+    /** A method may go over all that its value holds. */
+    private static Callable counted(Object value, Callable method) {
+        return given -> {
+            given.effort().glance(value);
+            return method.call(given);
+        };
     }
 
     private static @Nullable Callable ofText(String text, String name) {
@@ -57,7 +69,7 @@ final class Methods {
             case "title" -> given -> title(text);
             case "capitalize" -> given -> capitalized(text);
             case "replace" -> given -> replace(text, given);
-            case "join" -> given -> join(text, Values.items(given.required(0, "iterable")));
+            case "join" -> given -> join(text, given);
             case "find" -> given -> (long) text.indexOf(given.text(0, "sub"));
             case "rfind" -> given -> (long) text.lastIndexOf(given.text(0, "sub"));
             case "index" -> given -> index(text, given.text(0, "sub"));
@@ -73,7 +85,12 @@ final class Methods {
                 given -> !text.equals(text.toLowerCase(Locale.ROOT)) && text.equals(text.toUpperCase(Locale.ROOT));
             case "islower" ->
                 given -> !text.equals(text.toUpperCase(Locale.ROOT)) && text.equals(text.toLowerCase(Locale.ROOT));
-            case "zfill" -> given -> "0".repeat(Math.max(given.number(0, "width", 0) - text.length(), 0)) + text;
+            case "zfill" ->
+                given -> {
+                    int zeros = Math.max(given.number(0, "width", 0) - text.length(), 0);
+                    given.effort().spend(zeros);
+                    return "0".repeat(zeros) + text;
+                };
             case "format" -> given -> format(text, given);
             case "encode", "decode" ->
                 given -> {
@@ -93,7 +110,7 @@ final class Methods {
             case "values" -> given -> new ArrayList<Object>(map.values());
             case "get" ->
                 given -> {
-                    Object found = map.get(given.required(0, "key"));
+                    Object found = map.get(Values.key(given.required(0, "key")));
                     return found == null ? given.get(1, "default", Values.NONE) : found;
                 };
             case "copy" -> given -> new LinkedHashMap<Object, Object>(map);
@@ -126,7 +143,7 @@ final class Methods {
         Object characters = given.get(0, "chars", Values.NONE);
         IntPredicate stripped = characters == Values.NONE
                 ? Methods::isSpace
-                : c -> Values.text(characters).indexOf(c) >= 0;
+                : Values.text(characters).codePoints().boxed().collect(Collectors.toSet())::contains;
         int start = 0;
         int end = text.length();
         while (left && start < end && stripped.test(text.codePointAt(start))) {
@@ -151,15 +168,12 @@ final class Methods {
         Object separator = given.get(0, "sep", Values.NONE);
         List<Object> parts = new ArrayList<>();
         if (separator == Values.NONE) {
-            String rest = strip(text, Arguments.NONE, true, false);
-            while (!rest.isEmpty()) {
-                int end = 0;
-                while (end < rest.length() && !isSpace(rest.codePointAt(end))) {
-                    end += Character.charCount(rest.codePointAt(end));
-                }
+            int start = behind(text, 0, true);
+            while (start < text.length()) {
+                int end = behind(text, start, false);
                 boolean last = parts.size() == most;
-                parts.add(last ? strip(rest, Arguments.NONE, false, true) : rest.substring(0, end));
-                rest = last ? "" : strip(rest.substring(end), Arguments.NONE, true, false);
+                parts.add(last ? strip(text.substring(start), given.none(), false, true) : text.substring(start, end));
+                start = last ? text.length() : behind(text, end, true);
             }
             return parts;
         }
@@ -173,6 +187,15 @@ final class Methods {
         return parts;
     }
 
+    /** The first place from {@code at} on that holds something else than white space, or than what is none. */
+    private static int behind(String text, int at, boolean space) {
+        int place = at;
+        while (place < text.length() && isSpace(text.codePointAt(place)) == space) {
+            place += Character.charCount(text.codePointAt(place));
+        }
+        return place;
+    }
+
     private static List<Object> splitFromEnd(String text, Arguments given) {
         int most = given.number(1, "maxsplit", -1);
         if (most < 0 || given.get(0, "sep", Values.NONE) == Values.NONE) {
@@ -182,11 +205,12 @@ final class Methods {
         List<Object> parts = new ArrayList<>();
         int to = text.length();
         for (int at = text.lastIndexOf(between); at >= 0 && parts.size() != most; ) {
-            parts.add(0, text.substring(at + between.length(), to));
+            parts.add(text.substring(at + between.length(), to));
             to = at;
             at = at == 0 ? -1 : text.lastIndexOf(between, at - between.length());
         }
-        parts.add(0, text.substring(0, to));
+        parts.add(text.substring(0, to));
+        Collections.reverse(parts);
         return parts;
     }
 
@@ -224,29 +248,36 @@ final class Methods {
         String old = given.text(0, "old");
         String other = given.text(1, "new");
         int most = given.get(2, "count", Values.NONE) == Values.NONE ? -1 : given.number(2, "count", -1);
-        if (most < 0) {
-            return text.replace(old, other);
-        }
-        String replaced = text;
+        StringBuilder replaced = new StringBuilder();
         int from = 0;
-        for (int i = 0; i < most; i++) {
-            int at = replaced.indexOf(old, from);
+        for (int i = 0; i != most; i++) {
+            int at = text.indexOf(old, from);
             if (at < 0) {
                 break;
             }
-            replaced = replaced.substring(0, at) + other + replaced.substring(at + old.length());
-            from = at + other.length();
-        }
-        return replaced;
-    }
-
-    private static String join(String between, List<Object> items) {
-        for (Object item : items) {
-            if (!(item instanceof String)) {
-                throw Values.notA("text to join", item);
+            given.effort().spend(1L + at - from + other.length());
+            replaced.append(text, from, at).append(other);
+            from = at + old.length();
+            if (old.isEmpty()) { // between any two chars, before the first and behind the last
+                if (from == text.length()) {
+                    break;
+                }
+                replaced.append(text.charAt(from++));
             }
         }
-        return String.join(between, items.stream().map(Values::text).toList());
+        return replaced.append(text, from, text.length()).toString();
+    }
+
+    private static String join(String between, Arguments given) {
+        StringJoiner joined = new StringJoiner(between);
+        for (Object item : Values.items(given.required(0, "iterable"))) {
+            if (!(item instanceof String text)) {
+                throw Values.notA("text to join", item);
+            }
+            given.effort().spend((long) between.length() + text.length());
+            joined.add(text);
+        }
+        return joined.toString();
     }
 
     private static Long index(String text, String part) {
@@ -284,9 +315,11 @@ final class Methods {
                 return Matcher.quoteReplacement(field.group().substring(1));
             }
             String name = field.group(1);
-            boolean counted = name.isEmpty() || Character.isDigit(name.charAt(0));
+            boolean counted = PLACE.matcher(name).matches();
             int place = name.isEmpty() ? next[0]++ : counted ? Integer.parseInt(name) : Integer.MAX_VALUE;
-            return Matcher.quoteReplacement(Values.text(given.required(place, name)));
+            String value = Values.text(given.required(place, name));
+            given.effort().spend(value.length());
+            return Matcher.quoteReplacement(value);
         });
     }
 }

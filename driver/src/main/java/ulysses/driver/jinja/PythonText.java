@@ -9,33 +9,66 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
-import java.util.stream.Collectors;
 import ulysses.driver.dataset.PythonJson;
 
 /** Values as Python writes them: {@code repr} and {@code json.dumps}. */
 final class PythonText {
     private PythonText() {}
 
+    private static final int LONGEST = 1 << 26;
+    private static final int SHOWN = 100;
+
     static String repr(Object value) {
+        StringBuilder out = new StringBuilder();
+        write(out, value, LONGEST);
+        if (out.length() > LONGEST) {
+            throw new JinjaException("a value is longer than %d characters".formatted(LONGEST));
+        }
+        return out.toString();
+    }
+
+    /** The beginning of a value, for messages. */
+    static String shown(Object value) {
+        StringBuilder out = new StringBuilder();
+        write(out, value, SHOWN);
+        return out.length() <= SHOWN ? out.toString() : out.substring(0, SHOWN) + "...";
+    }
+
+    /** Writes a value until there are more than {@code most} chars: what holds itself would never end. */
+    private static void write(StringBuilder out, Object value, int most) {
         if (value instanceof String text) {
-            String inList = PythonJson.str(JsonNodeFactory.instance.arrayNode().add(text));
-            return inList.substring(1, inList.length() - 1);
+            int room = Math.max(most - out.length(), 0) + 1;
+            String part = text.length() <= room ? text : text.substring(0, room);
+            String inList = PythonJson.str(JsonNodeFactory.instance.arrayNode().add(part));
+            out.append(inList, 1, inList.length() - 1);
+        } else if (value instanceof Boolean flag) {
+            out.append(flag ? "True" : "False");
+        } else if (value instanceof Double number) {
+            out.append(PythonJson.str(DoubleNode.valueOf(number)));
+        } else if (value instanceof List<?> list) {
+            String between = "[";
+            for (Object item : list) {
+                if (out.length() > most) {
+                    return;
+                }
+                write(out.append(between), item, most);
+                between = ", ";
+            }
+            out.append(list.isEmpty() ? "[]" : "]");
+        } else if (value instanceof Map<?, ?> map) {
+            String between = "{";
+            for (Map.Entry<?, ?> entry : map.entrySet()) {
+                if (out.length() > most) {
+                    return;
+                }
+                write(out.append(between), entry.getKey(), most);
+                write(out.append(": "), entry.getValue(), most);
+                between = ", ";
+            }
+            out.append(map.isEmpty() ? "{}" : "}");
+        } else {
+            out.append(value instanceof Values.Undefined ? "Undefined" : value.toString());
         }
-        if (value instanceof Boolean flag) {
-            return flag ? "True" : "False";
-        }
-        if (value instanceof Double number) {
-            return PythonJson.str(DoubleNode.valueOf(number));
-        }
-        if (value instanceof List<?> list) {
-            return list.stream().map(PythonText::repr).collect(Collectors.joining(", ", "[", "]"));
-        }
-        if (value instanceof Map<?, ?> map) {
-            return map.entrySet().stream()
-                    .map(entry -> repr(entry.getKey()) + ": " + repr(entry.getValue()))
-                    .collect(Collectors.joining(", ", "{", "}"));
-        }
-        return value instanceof Values.Undefined ? "Undefined" : value.toString();
     }
 
     /**
@@ -62,28 +95,38 @@ final class PythonText {
                     given.size() == 2 ? Values.text(given.get(1)) : ": ",
                     arguments.flag(3, "sort_keys"));
         }
+
+        /** Chars between two items. */
+        private long blanks(int level) {
+            return (long) between.length() + colon.length() + Math.max(indent, 0) * (long) level;
+        }
     }
 
-    static String json(Object value, Style style) {
+    static String json(Object value, Style style, Effort effort) {
         StringBuilder out = new StringBuilder();
-        write(out, value, style, 1);
+        write(out, value, style, 1, effort);
         return out.toString();
     }
 
-    private static void write(StringBuilder out, Object value, Style style, int level) {
+    private static void write(StringBuilder out, Object value, Style style, int level, Effort effort) {
+        effort.step();
         if (value instanceof List<?> list) {
+            effort.spend(style.blanks(level), list.size() + 1L);
             List<Runnable> items = new ArrayList<>();
-            list.forEach(item -> items.add(() -> write(out, item, style, level + 1)));
+            list.forEach(item -> items.add(() -> write(out, item, style, level + 1, effort)));
             write(out, "[]", items, style, level);
         } else if (value instanceof Map<?, ?> map) {
+            effort.spend(style.blanks(level), map.size() + 1L);
             List<Runnable> items = new ArrayList<>();
             ordered(map, style)
                     .forEach((key, item) -> items.add(() -> {
+                        effort.spend(key.length());
                         out.append(string(key, style)).append(style.colon());
-                        write(out, item, style, level + 1);
+                        write(out, item, style, level + 1, effort);
                     }));
             write(out, "{}", items, style, level);
         } else if (value instanceof String text) {
+            effort.spend(text.length());
             out.append(string(text, style));
         } else if (value instanceof Double number) {
             out.append(PythonJson.write(DoubleNode.valueOf(number)));

@@ -7,21 +7,28 @@ import org.jspecify.annotations.Nullable;
 /** Names and their values; what is not here is looked up in the scope around. Loops and macros open a scope, conditions do not. */
 final class Scope {
     private final @Nullable Scope around;
+    private final Effort effort;
     private final Map<String, Object> values = new HashMap<>();
 
-    private Scope(@Nullable Scope around) {
+    private Scope(@Nullable Scope around, Effort effort) {
         this.around = around;
+        this.effort = effort;
     }
 
     /** The scope of a whole template. */
     static Scope of(Map<String, Object> values) {
-        Scope scope = new Scope(null);
+        Scope scope = new Scope(null, Effort.over(values));
         scope.values.putAll(values);
         return scope;
     }
 
     Scope inner() {
-        return new Scope(this);
+        return new Scope(this, effort);
+    }
+
+    /** What the run may still cost. */
+    Effort effort() {
+        return effort;
     }
 
     void set(String name, Object value) {

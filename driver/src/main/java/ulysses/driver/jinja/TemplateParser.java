@@ -38,11 +38,11 @@ final class TemplateParser {
             }
             expressions.next();
             if (token.kind() == Kind.DATA) {
-                statements.add((scope, out) -> print(out, token.text()));
+                statements.add((scope, out) -> print(scope, out, token.text()));
             } else if (token.kind() == Kind.PRINT) {
                 Expression value = expressions.tuple();
                 expressions.expectClose();
-                statements.add((scope, out) -> print(out, Values.text(value.evaluate(scope))));
+                statements.add((scope, out) -> print(scope, out, Values.text(value.evaluate(scope))));
             } else if (ends.contains(expressions.peek().text())) {
                 return Statement.sequence(statements);
             } else {
@@ -51,7 +51,8 @@ final class TemplateParser {
         }
     }
 
-    private static Flow print(Output out, String text) {
+    private static Flow print(Scope scope, Output out, String text) {
+        scope.effort().glance(text);
         out.append(text);
         return Flow.NEXT;
     }
@@ -72,7 +73,7 @@ final class TemplateParser {
             case "do" -> {
                 Expression value = expressions.tuple();
                 expressions.expectClose();
-                yield (scope, out) -> print(out, value.evaluate(scope) == Values.UNSET ? "?" : "");
+                yield (scope, out) -> print(scope, out, value.evaluate(scope) == Values.UNSET ? "?" : "");
             }
             default -> throw new JinjaException("line %d: tag %s is not known".formatted(name.line(), tag));
         };
@@ -257,7 +258,7 @@ final class TemplateParser {
         expressions.expectClose();
         body[0] = body(Set.of("endcall"));
         end();
-        return (scope, out) -> print(out, Values.text(called.evaluate(scope)));
+        return (scope, out) -> print(scope, out, Values.text(called.evaluate(scope)));
     }
 
     private Statement filter() {
@@ -275,7 +276,7 @@ final class TemplateParser {
                 Output own = new Output();
                 body.render(scope.inner(), own);
                 captured[0] = own;
-                return print(out, Values.text(filtered.evaluate(scope)));
+                return print(scope, out, Values.text(filtered.evaluate(scope)));
             }
         };
     }
@@ -310,6 +311,7 @@ final class TemplateParser {
         private Flow over(List<Object> all, Scope scope, Output out, int depth) {
             List<Object> kept = new ArrayList<>();
             for (Object item : all) {
+                scope.effort().step();
                 Scope inner = scope.inner();
                 assign(inner, names, item);
                 if (Values.isTrue(filter.evaluate(inner))) {
@@ -320,6 +322,7 @@ final class TemplateParser {
                 return otherwise.render(scope, out);
             }
             for (int i = 0; i < kept.size(); i++) {
+                scope.effort().step();
                 Scope inner = scope.inner();
                 assign(inner, names, kept.get(i));
                 inner.set("loop", state(kept, i, depth, scope));

@@ -28,7 +28,7 @@ final class Tests {
             Map.entry("ge", (value, given) -> compared(value, given) >= 0),
             Map.entry("gt", (value, given) -> compared(value, given) > 0),
             Map.entry("greaterthan", (value, given) -> compared(value, given) > 0),
-            Map.entry("in", (value, given) -> Values.contains(given.required(0, "seq"), value)),
+            Map.entry("in", (value, given) -> Values.contains(given.effort().made(given.required(0, "seq")), value)),
             Map.entry("integer", (value, given) -> value instanceof Long || value instanceof BigInteger),
             Map.entry(
                     "iterable",
@@ -75,10 +75,12 @@ final class Tests {
     }
 
     private static boolean equal(Object value, Arguments given) {
+        given.effort().count(value);
         return Values.equal(value, given.required(0, "other"));
     }
 
     private static int compared(Object value, Arguments given) {
+        given.effort().count(value);
         return Values.compare(value, given.required(0, "other"));
     }
 }

@@ -39,6 +39,8 @@ final class Values {
         }
     }
 
+    private static final long LONGEST_REPETITION = 1_000_000; // chars
+
     private Values() {}
 
     static boolean isTrue(Object value) {
@@ -82,7 +84,7 @@ final class Values {
         return new JinjaException(
                 value instanceof Undefined undefined
                         ? undefined.why()
-                        : "%s is not %s".formatted(PythonText.repr(value), what));
+                        : "%s is not %s".formatted(PythonText.shown(value), what));
     }
 
     /** What a loop goes over. */
@@ -98,9 +100,17 @@ final class Values {
                     text.codePoints().mapToObj(Character::toString).toList());
         }
         if (value instanceof Undefined) {
-            return List.of();
+            return new ArrayList<>();
         }
         throw notA("something to loop over", value);
+    }
+
+    /** A key of a map; those of lists and maps would change with them, and Python has none. */
+    static Object key(Object key) {
+        if (key instanceof List || key instanceof Map) {
+            throw notA("something that can be a key", key);
+        }
+        return key;
     }
 
     static int length(Object value) {
@@ -178,7 +188,7 @@ final class Values {
             return text.contains(part);
         }
         if (container instanceof Map<?, ?> map) {
-            return map.containsKey(value);
+            return map.containsKey(key(value));
         }
         return items(container).stream().anyMatch(item -> equal(item, value));
     }
@@ -206,10 +216,10 @@ final class Values {
     }
 
     private static int repetitions(int length, long times) {
-        if (times * length > 1_000_000) {
+        if (length > 0 && times > LONGEST_REPETITION / length) {
             throw new JinjaException("a text is repeated %d times; that is too long".formatted(times));
         }
-        return (int) Math.max(times, 0);
+        return length == 0 ? 0 : (int) Math.max(times, 0);
     }
 
     /** Arithmetic of numbers; whole ones stay whole but for division. */
@@ -257,7 +267,7 @@ final class Values {
     /** {@code value[key]}: an entry, else a method or attribute; undefined where there is neither. */
     static Object item(Object value, Object key) {
         if (value instanceof Map<?, ?> map) {
-            Object found = map.get(key);
+            Object found = key instanceof List || key instanceof Map ? null : map.get(key);
             return found != null
                     ? found
                     : key instanceof String name ? Methods.bound(value, name) : missing(value, key);
@@ -291,9 +301,7 @@ final class Values {
     }
 
     static Undefined missing(Object value, Object key) {
-        String shown = PythonText.repr(value);
-        return new Undefined("%s has no %s"
-                .formatted(shown.length() <= 100 ? shown : shown.substring(0, 100) + "...", PythonText.repr(key)));
+        return new Undefined("%s has no %s".formatted(PythonText.shown(value), PythonText.shown(key)));
     }
 
     /** {@code value[start:stop:step]}; {@link #NONE} is left out. */

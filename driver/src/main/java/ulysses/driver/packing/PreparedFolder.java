@@ -6,7 +6,6 @@ import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -145,10 +144,21 @@ final class PreparedFolder {
         return new PreparedData(train, eval, text(PrepareReport.FILE_NAME).flatMap(PrepareReport::parse), true);
     }
 
-    private List<String> names(byte[] splits) throws IOException {
-        JsonNode names =
-                JSON.readTree(new String(splits, StandardCharsets.UTF_8)).path("splits");
-        return JSON.convertValue(names, JSON.getTypeFactory().constructCollectionType(List.class, String.class));
+    private List<String> names(byte[] splits) {
+        List<String> names = new ArrayList<>();
+        try {
+            for (JsonNode name : JSON.readTree(splits).path("splits")) {
+                names.add(name.asText());
+            }
+        } catch (IOException damaged) { // the bytes are in memory
+            String reason =
+                    String.valueOf(damaged.getMessage()).lines().findFirst().orElse("");
+            throw new DataException(
+                    "%s is not valid JSON: %s; write the folder again with datasets.save_to_disk"
+                            .formatted(new Path(folder, SPLITS), reason),
+                    damaged);
+        }
+        return names;
     }
 
     /** A run that was stopped leaves subfolders of ours; anything else is not ours to write into. */

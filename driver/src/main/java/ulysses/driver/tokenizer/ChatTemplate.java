@@ -115,7 +115,9 @@ public record ChatTemplate(
                 entry.path("system_in_user").asBoolean(),
                 entry.path("thinking").asBoolean(),
                 thoughtWords,
-                closesOnly ? thoughtWords.get(thoughtWords.size() - 1) : String.join("", thoughtWords),
+                closesOnly && !thoughtWords.isEmpty()
+                        ? thoughtWords.get(thoughtWords.size() - 1)
+                        : String.join("", thoughtWords),
                 words(entry, "tool_call_words", TOOL_CALL_WORDS));
     }
 

@@ -17,6 +17,7 @@ import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
 import org.jspecify.annotations.Nullable;
 import ulysses.driver.dataset.NearestName;
+import ulysses.driver.dataset.PythonJson;
 import ulysses.runtime.config.ConfigException;
 
 /** Templates by name: those of templates.yaml, and those of a file of the user's own, which come first. */
@@ -54,10 +55,7 @@ public final class ChatTemplates {
             return all;
         } catch (JsonProcessingException damaged) {
             throw refused("template_file %s is no YAML: %s at line %d"
-                    .formatted(
-                            file,
-                            damaged.getOriginalMessage(),
-                            damaged.getLocation().getLineNr()));
+                    .formatted(file, damaged.getOriginalMessage(), PythonJson.line(damaged)));
         } catch (FileNotFoundException missing) {
             throw refused("template_file %s is not there; check the path".formatted(file));
         } catch (IOException failure) {

@@ -7,7 +7,6 @@ import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.Map;
 import java.util.Set;
@@ -81,8 +80,11 @@ final class LoadedTokenizer {
             return HuggingFaceTokenizer.newInstance(
                     new ByteArrayInputStream(bytes),
                     Map.of("truncation", "false", "padding", "false", "addSpecialTokens", "false"));
-        } catch (IOException failure) {
-            throw new UncheckedIOException(folder + "/tokenizer.json can't be loaded", failure);
+        } catch (IOException | RuntimeException failure) { // the library refuses with any exception
+            throw new DataException(
+                    "%s/tokenizer.json can't be loaded: %s; copy it again from the model, or save it with a newer transformers"
+                            .formatted(folder, failure.getMessage()),
+                    failure);
         }
     }
 

@@ -9,7 +9,6 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.FileNotFoundException;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
@@ -24,6 +23,7 @@ import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FSDataInputStream;
 import org.apache.hadoop.fs.Path;
 import org.jspecify.annotations.Nullable;
+import ulysses.driver.dataset.PythonJson;
 import ulysses.runtime.data.DataException;
 
 /** The files of a tokenizer folder: read, fingerprinted, and tokenizer.json changed the way transformers changes it in memory. */
@@ -80,20 +80,23 @@ final class TokenizerFiles {
         }
     }
 
-    /** JSON of a file; a damaged file is named. */
+    /** The JSON object of a file; a damaged file is named. */
     static JsonNode parse(byte[] bytes, String name) {
         try {
-            return JSON.readTree(bytes);
+            JsonNode root = JSON.readTree(bytes);
+            if (!root.isObject()) {
+                throw new DataException("%s is not a JSON object; copy it again from the model".formatted(name));
+            }
+            return root;
         } catch (JsonProcessingException damaged) {
             throw new DataException(
                     "%s is not valid JSON: %s at line %d; copy it again from the model"
-                            .formatted(
-                                    name,
-                                    damaged.getOriginalMessage(),
-                                    damaged.getLocation().getLineNr()),
+                            .formatted(name, damaged.getOriginalMessage(), PythonJson.line(damaged)),
                     damaged);
-        } catch (IOException impossible) {
-            throw new UncheckedIOException(impossible); // the bytes are in memory
+        } catch (IOException noUnicode) { // the bytes are in memory
+            throw new DataException(
+                    "%s is not UTF-8: %s; copy it again from the model".formatted(name, noUnicode.getMessage()),
+                    noUnicode);
         }
     }
 

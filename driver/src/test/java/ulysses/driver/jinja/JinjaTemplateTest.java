@@ -10,6 +10,7 @@ import com.fasterxml.jackson.databind.node.NullNode;
 import java.io.IOException;
 import java.time.LocalDate;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -19,6 +20,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import ulysses.driver.ReferenceFiles;
 
 /**
@@ -137,7 +139,10 @@ class JinjaTemplateTest {
                 "{{ 'Ab'.lower() }} {{ 'ab cd'.title() }} {{ 'aXb'.replace('X', '-') }} {{ 'a'.startswith(('b', 'a')) }} => ab Ab Cd a-b True",
                 "{{ strftime_now('%d %b %Y') }} {{ strftime_now('%-d %B') }} => 01 Jan 2026 1 January",
                 "{{ -3|abs }} {{ '3'|int + 1 }} {{ 'x'|int }} {{ 2.567|round(2) }} => 3 4 0 2.57",
-                "{{ '{} and {b}'.format(1, b=2) }} => 1 and 2",
+                "{{ '{} and {b}'.format(1, b=2) }} {{ '{1}{0}'.format(1, 2) }} => 1 and 2 21",
+                "{{ 'aba'.replace('', '-') }} {{ 'aaa'.replace('a', 'bb', 2) }} => -a-b-a- bbbba",
+                "{{ 'a  b c '.split(none, 1) }} {{ ' '.split() }} {{ '--'.join(['a', '', 'b']) }} => ['a', 'b c'] [] a----b",
+                "{{ x|sort|list }} {{ '\\u0041\\x42' }} {{ [[1], 2] == [[1], 2] }} => [] AB True",
                 "a {#- comment -#} b => ab"
             })
     void doesWhatJinjaDoes(String source, String expected) {
@@ -168,14 +173,90 @@ class JinjaTemplateTest {
                 "{{ 'a' + 1 }} => 'a' is not a whole number",
                 "{{ range(1000000) }} => range of 1000000; at most 100000 is possible",
                 "{{ 'a' * 10000000 }} => a text is repeated 10000000 times; that is too long",
-                "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }} => macros call each other without an end",
+                "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }} => macros call each other without an end, or values hold each other",
                 "{{ [].append(1) }} => [] has no 'append'",
-                "{{ ''.__class__ }}{{ ''.__class__.x }} => '' has no '__class__'"
+                "{{ ''.__class__ }}{{ ''.__class__.x }} => '' has no '__class__'",
+                "{{ [1]|batch(0) }} => batches of 0 items are not possible",
+                "{{ 9223372036854775807 + 1 }} => a number can't be computed: long overflow",
+                "{{ -(-9223372036854775807 - 1) }} => a number can't be computed: long overflow",
+                "{{ 4 is divisibleby(0) }} => a number can't be computed: / by zero",
+                "{{ range(-9223372036854775807, 9223372036854775807) }} => a number can't be computed: long overflow",
+                "{{ {[1]: 2} }} => [1] is not something that can be a key",
+                "{{ [1] in {} }} => [1] is not something that can be a key",
+                "{{ '\\xzz' }} => line 1: \\zz is no character",
+                "{{ '\\UFFFFFFFF' }} => line 1: \\FFFFFFFF is no character",
+                "{{ x. }} => line 1: a name is expected but the end is found",
+                "{% set n = namespace() %}{% set n.n = n %}{{ n }} => macros call each other without an end, or values hold each other"
             })
     void stopsWithAReason(String source, String reason) {
         assertThatThrownBy(() -> JinjaTemplate.parse(source).render(Map.of(), TODAY))
                 .isInstanceOf(JinjaException.class)
                 .hasMessage(reason);
+    }
+
+    /** Each of these would take hours, or all memory. */
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+                "{% set n = namespace(x='ab') %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
+                "{% set n = namespace(x='ab') %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}",
+                "{% set n = namespace(x=[1]) %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}",
+                "{% set n = namespace(x=1) %}{% for i in range(99) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x }}",
+                "{% set n = namespace(x=1) %}{% for i in range(99) %}{% set n.x = {'a': n.x, 'b': n.x} %}{% endfor %}",
+                "{% macro m(n) %}{% for i in range(9) %}{{ m(n + 1) if n < 99 }}{% endfor %}{% endmacro %}{{ m(0) }}",
+                "{{ 'x'|indent(2000000000) }}",
+                "{{ ('a\n' * 99999)|indent(99999) }}",
+                "{{ 'x'.zfill(2000000000) }}",
+                "{{ [1]|tojson(indent=2000000000) }}",
+                "{{ ('x' * 900000)|replace('x', 'x' * 900000) }}",
+                "{{ range(90000)|join('x' * 900000) }}",
+                "{{ ('x' * 900000).join(['a'] + range(99999)|map('string')|list) }}",
+                "{{ range(99999)|map('replace', '', 'x' * 900000)|list }}",
+                "{% for i in range(99999) %}{{ range(99999)|unique|length }}{% endfor %}",
+                "{% set t = 'x' * 900000 %}{% for i in range(99999) %}{{ t.count('y') }}{% endfor %}"
+            })
+    void stopsWhatGrowsWithoutAnEnd(String source) {
+        assertThatThrownBy(() -> JinjaTemplate.parse(source).render(Map.of(), TODAY))
+                .isInstanceOf(JinjaException.class)
+                .hasMessageStartingWith("it makes far more than it is given");
+    }
+
+    @Test
+    void goesOverLongConversations() throws IOException {
+        String message = "{\"role\": \"user\", \"content\": \"%s\"}".formatted("word ".repeat(1000));
+        String source = "{% for m in messages %}{% if 'x' not in m.content and loop.index <= messages|length %}"
+                + "{{ (messages[loop.index0].content|trim).split(' ')[0] + m['role'] }}{% endif %}{% endfor %}";
+        JsonNode messages = JSON.readTree("[%s]".formatted(String.join(",", Collections.nCopies(500, message))));
+
+        String text = JinjaTemplate.parse(source)
+                .render(Map.of("messages", messages), TODAY)
+                .text();
+
+        assertThat(text).isEqualTo("worduser".repeat(500));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"(1)", "[1]", "not 1", "-1", "{1:1}"})
+    void refusesWhatNestsTooDeep(String nested) {
+        String opening = nested.substring(0, nested.lastIndexOf('1'));
+        String closing = nested.substring(nested.lastIndexOf('1') + 1);
+        String source = "{{ " + opening.repeat(100_000) + "1" + closing.repeat(100_000) + " }}";
+
+        assertThatThrownBy(() -> JinjaTemplate.parse(source))
+                .isInstanceOf(JinjaException.class)
+                .hasMessage("it nests too deep");
+    }
+
+    @Test
+    void readsLongTexts() {
+        String text = "x\\'".repeat(100_000);
+
+        String written = JinjaTemplate.parse("{{ '" + text + "' }}")
+                .render(Map.of(), TODAY)
+                .text();
+
+        assertThat(written).hasSize(200_000);
     }
 
     @Test

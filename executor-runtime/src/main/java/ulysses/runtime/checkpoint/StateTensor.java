@@ -1,5 +1,8 @@
 package ulysses.runtime.checkpoint;
 
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
 /**
  * The name of a tensor in a checkpoint: what state it is, of which parameter, and from which element on. A parameter's weights have
  * the parameter's own name, so that other programs find them; other states are {@code state:parameter}, and a flat slice of one is
@@ -22,6 +25,8 @@ public record StateTensor(String state, String parameter, long firstElement, boo
 
     /** Weights in float32, where the model computes with narrower ones. */
     public static final String MASTER = "master";
+
+    private static final Pattern SLICE = Pattern.compile("(.*)@(\\d{1,18})", Pattern.DOTALL);
 
     /** All of {@code parameter}'s {@code state}. */
     public static StateTensor whole(String state, String parameter) {
@@ -48,10 +53,10 @@ public record StateTensor(String state, String parameter, long firstElement, boo
         if (colon < 0) {
             return whole(MODEL, name);
         }
-        int at = name.lastIndexOf('@');
         String state = name.substring(0, colon);
-        return at < 0
-                ? whole(state, name.substring(colon + 1))
-                : slice(state, name.substring(colon + 1, at), Long.parseLong(name.substring(at + 1)));
+        Matcher slice = SLICE.matcher(name.substring(colon + 1));
+        return slice.matches()
+                ? slice(state, slice.group(1), Long.parseLong(slice.group(2)))
+                : whole(state, name.substring(colon + 1));
     }
 }

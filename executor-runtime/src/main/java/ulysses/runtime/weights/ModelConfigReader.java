@@ -18,6 +18,8 @@ final class ModelConfigReader {
             .enable(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS)
             .build();
 
+    private static final int MOST_LAYERS = 10_000;
+
     private final JsonNode config;
     private final String source;
     private final List<String> problems = new ArrayList<>();
@@ -51,7 +53,7 @@ final class ModelConfigReader {
                                 .formatted(source, modelType)));
         refuseUnsupported();
         int hidden = positive("hidden_size");
-        int layers = positive("num_hidden_layers");
+        int layers = layers();
         int heads = positive("num_attention_heads");
         int kvHeads = present("num_key_value_heads") ? positive("num_key_value_heads") : defaultKvHeads(family, heads);
         int headSize = headSize(family, hidden, heads);
@@ -116,6 +118,16 @@ final class ModelConfigReader {
             case QWEN2, QWEN3 -> 32;
             case MISTRAL -> 8;
         };
+    }
+
+    /** Every layer has parameters with names: a number that no model has would fill the memory with them. */
+    private int layers() {
+        int layers = positive("num_hidden_layers");
+        if (layers > MOST_LAYERS) {
+            problems.add("num_hidden_layers is %d; at most %d are possible".formatted(layers, MOST_LAYERS));
+            return 1;
+        }
+        return layers;
     }
 
     private int headSize(Family family, int hidden, int heads) {

@@ -1,4 +1,4 @@
-package ulysses.runtime.fuzz;
+package ulysses.driver.fuzz;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -7,7 +7,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.apache.hadoop.conf.Configuration;
 import ulysses.runtime.checkpoint.Checkpoint;
@@ -29,15 +28,13 @@ import ulysses.runtime.weights.ModelDirectory;
 import ulysses.runtime.weights.ParameterSpec;
 import ulysses.runtime.weights.SafetensorsFile;
 import ulysses.runtime.weights.TensorData;
+import ulysses.runtime.weights.TorchPickleFile;
 import ulysses.runtime.weights.WeightFile;
 import ulysses.runtime.weights.WeightIndex;
 import ulysses.runtime.weights.WrittenFile;
 
-/**
- * Feeds damaged files to every reader of this module; {@code main FOLDER SECONDS SEED} spends so many seconds on each, and
- * {@code ReaderFuzzTest} a few hundred files.
- */
-public final class ReaderFuzz {
+/** Readers of what a rank reads, or the driver for it: configuration, weights, rows, checkpoints. */
+final class RankReaders {
     private static final Configuration LOCAL = new Configuration(false);
     private static final String MODEL = """
             {"model_type": "llama", "hidden_size": 4, "intermediate_size": 6, "num_hidden_layers": 1,
@@ -47,6 +44,11 @@ public final class ReaderFuzz {
     private static final String ADAPTER = """
             {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "lora_dropout": 0.1, "target_modules": ["q_proj", "v_proj"],
              "use_rslora": false, "modules_to_save": null, "base_model_name_or_path": "model", "bias": "none"}""";
+    private static final String DEEP_SPEED = """
+            {"train_batch_size": "auto", "train_micro_batch_size_per_gpu": "auto", "gradient_accumulation_steps": 2,
+             "gradient_clipping": 1.0, "zero_allow_untested_optimizer": true, "fp16": {"enabled": "auto", "loss_scale": 0},
+             "bf16": {"enabled": true}, "zero_optimization": {"stage": 2, "overlap_comm": false,
+             "offload_optimizer": {"device": "none"}, "reduce_bucket_size": 5e8}, "steps_per_print": 10}""";
     private static final String YAML = """
             stage: sft
             do_train: true
@@ -69,50 +71,53 @@ public final class ReaderFuzz {
     private final Folder root;
     private final Path folder;
 
-    private ReaderFuzz(Path folder) {
+    private RankReaders(Path folder) {
         this.folder = folder;
         this.root = Folder.at(folder.toString(), LOCAL);
     }
 
-    /** All readers, with valid files in {@code folder}. */
-    public static List<FuzzedReader> readers(Path folder) throws IOException {
-        ReaderFuzz fuzz = new ReaderFuzz(folder);
-        List<FuzzedReader> readers = new ArrayList<>(fuzz.weights());
-        readers.addAll(fuzz.rows());
-        readers.addAll(fuzz.checkpoint());
-        Path yaml = Files.writeString(folder.resolve("run.yaml"), YAML.formatted(folder.resolve("model")));
-        readers.add(new FuzzedReader(
-                "YAML", yaml, () -> ConfigFile.load(ConfigFile.Sources.ofFile(yaml.toString()), LOCAL)));
+    /** All of them, with valid files in {@code folder}. */
+    static List<FuzzedReader> in(Path folder) throws IOException {
+        RankReaders readers = new RankReaders(folder);
+        List<FuzzedReader> all = new ArrayList<>(readers.weights());
+        all.addAll(readers.pickles());
+        all.addAll(readers.rows());
+        all.addAll(readers.checkpoint());
+        all.addAll(readers.configuration());
+        return all;
+    }
+
+    private List<FuzzedReader> configuration() throws IOException {
+        Path yaml = Files.writeString(file("run.yaml"), YAML.formatted(file("model")));
+        Path deepSpeed = Files.writeString(file("ds.json"), DEEP_SPEED);
+        Path withDeepSpeed = Files.writeString(
+                file("ds.yaml"),
+                YAML.formatted(file("model")).replaceFirst("(?m)^deepspeed:.*$", "deepspeed: ds.json"));
+        String besides = deepSpeed.getParent().toString();
+        Files.writeString(withDeepSpeed, Files.readString(withDeepSpeed).replace("ds.json", besides + "/ds.json"));
+        return List.of(
+                FuzzedReader.text("YAML", yaml, () -> load(yaml)),
+                FuzzedReader.text("DeepSpeed JSON", deepSpeed, () -> load(withDeepSpeed)));
+    }
+
+    private static void load(Path yaml) {
+        ConfigFile.load(ConfigFile.Sources.ofFile(yaml.toString()), LOCAL);
+    }
+
+    /** What torch.save wrote: an archive and a stream. */
+    private List<FuzzedReader> pickles() throws IOException {
+        Path recorded = Path.of("..", "executor-runtime", "src", "test", "resources", "weights", "torch");
+        Folder torch = root.folder("torch");
+        List<FuzzedReader> readers = new ArrayList<>();
+        for (String name : List.of("views.bin", "stream.bin")) {
+            torch.write(name, Files.readAllBytes(recorded.resolve(name)));
+            readers.add(
+                    FuzzedReader.binary(name, file("torch/" + name), () -> readAll(TorchPickleFile.open(torch, name))));
+        }
         return readers;
     }
 
-    public static void main(String[] arguments) throws Exception {
-        Path folder = Files.createDirectories(Path.of(arguments[0]).toAbsolutePath());
-        long seconds = Long.parseLong(arguments[1]);
-        long seed = Long.parseLong(arguments[2]);
-        report(readers(folder), seconds, seed);
-    }
-
-    /** Spends {@code seconds} on each of {@code readers}; exits with 1 if there was a finding. */
-    public static void report(List<FuzzedReader> readers, long seconds, long seed) throws Exception {
-        int findings = 0;
-        System.out.printf("seed %d, %d s a reader%n", seed, seconds);
-        for (FuzzedReader reader : readers) {
-            long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(seconds);
-            FuzzedReader.Outcome outcome = reader.run(seed, tried -> System.nanoTime() > end);
-            System.out.printf(
-                    "%-24s %8d files, %8d refused, %d findings%n",
-                    reader.name(),
-                    outcome.tried(),
-                    outcome.refused(),
-                    outcome.findings().size());
-            outcome.findings().forEach(System.out::println);
-            findings += outcome.findings().size();
-        }
-        System.exit(findings == 0 ? 0 : 1);
-    }
-
-    private List<FuzzedReader> weights() {
+    private List<FuzzedReader> weights() throws IOException {
         Folder model = root.folder("model");
         model.write("config.json", MODEL.getBytes(StandardCharsets.UTF_8));
         model.write("tokenizer.json", "{}".getBytes(StandardCharsets.UTF_8));
@@ -120,7 +125,7 @@ public final class ReaderFuzz {
         SafetensorsFile.write(
                 model,
                 "model.safetensors",
-                parameters.stream().map(ReaderFuzz::zeros).toList());
+                parameters.stream().map(RankReaders::zeros).toList());
         Folder shards = root.folder("shards");
         shards.write("config.json", MODEL.getBytes(StandardCharsets.UTF_8));
         java.util.Map<String, String> map = new java.util.TreeMap<>();
@@ -135,7 +140,7 @@ public final class ReaderFuzz {
                     name,
                     parameters.stream()
                             .filter(parameter -> name.equals(map.get(parameter.name())))
-                            .map(ReaderFuzz::zeros)
+                            .map(RankReaders::zeros)
                             .toList());
         }
         shards.write(WeightIndex.INDEX_FILE, WeightIndex.toJson(map, 1000).getBytes(StandardCharsets.UTF_8));
@@ -143,23 +148,26 @@ public final class ReaderFuzz {
         adapter.write(AdapterDirectory.CONFIG, ADAPTER.getBytes(StandardCharsets.UTF_8));
         adapter.write(AdapterDirectory.WEIGHTS, new byte[0]);
         return List.of(
-                new FuzzedReader("safetensors", file("model/model.safetensors"), () -> readAll(model)),
-                new FuzzedReader(
+                FuzzedReader.binary(
+                        "safetensors",
+                        file("model/model.safetensors"),
+                        () -> readAll(SafetensorsFile.open(model, "model.safetensors"))),
+                FuzzedReader.text(
                         "weight index",
                         file("shards/" + WeightIndex.INDEX_FILE),
                         () -> WeightIndex.open(shards).close()),
-                new FuzzedReader(
+                FuzzedReader.text(
                         "model config.json",
                         file("shards/config.json"),
                         () -> ModelDirectory.open(shards).spec().parameterCount()),
-                new FuzzedReader(
+                FuzzedReader.text(
                         "adapter_config.json",
                         file("adapter/" + AdapterDirectory.CONFIG),
                         () -> AdapterDirectory.open(adapter)));
     }
 
-    private static void readAll(Folder model) {
-        try (SafetensorsFile file = SafetensorsFile.open(model, "model.safetensors")) {
+    private static void readAll(WeightFile opened) {
+        try (WeightFile file = opened) {
             for (WeightFile.TensorInfo tensor : file.tensors().values()) {
                 ByteBuffer bytes = ByteBuffer.allocate((int) Math.min(4096, tensor.byteLength()));
                 file.read(tensor.name(), 0, bytes);
@@ -193,11 +201,11 @@ public final class ReaderFuzz {
         FuzzedReader.Read foreign = () -> readRows("foreign");
         FuzzedReader.Read ours = () -> readRows("rows");
         return List.of(
-                new FuzzedReader("shard", shard("foreign"), foreign),
-                new FuzzedReader("state.json", file("foreign/state.json"), foreign),
-                new FuzzedReader("shard, ours", shard("rows"), ours),
-                new FuzzedReader("rows manifest", file("rows/MANIFEST.json"), ours),
-                new FuzzedReader("row_counts.bin", file("rows/row_counts.bin"), ours));
+                FuzzedReader.binary("shard", shard("foreign"), foreign),
+                FuzzedReader.text("state.json", file("foreign/state.json"), foreign),
+                FuzzedReader.binary("shard, ours", shard("rows"), ours),
+                FuzzedReader.text("rows manifest", file("rows/MANIFEST.json"), ours),
+                FuzzedReader.binary("row_counts.bin", file("rows/row_counts.bin"), ours));
     }
 
     private Path shard(String name) throws IOException {
@@ -234,7 +242,7 @@ public final class ReaderFuzz {
         CheckpointStore store = new CheckpointStore(root.folder("out"));
         CheckpointWriter writer = new CheckpointWriter(store, 1, "run", new RankMesh(1, 1));
         List<TensorData> weights =
-                model.spec().parameters().stream().map(ReaderFuzz::zeros).toList();
+                model.spec().parameters().stream().map(RankReaders::zeros).toList();
         List<TensorData> states = List.of(TensorData.of(
                 StateTensor.slice(StateTensor.EXP_AVG, "model.norm.weight", 0).name(),
                 DataType.F32,
@@ -251,9 +259,9 @@ public final class ReaderFuzz {
                         .orElseThrow());
         FuzzedReader.Read checked = () -> Checkpoint.open(saved.folder(), Checkpoint.Check.CHECKSUMS);
         return List.of(
-                new FuzzedReader("checkpoint manifest", file("out/checkpoint-7/MANIFEST.json"), checked),
-                new FuzzedReader("checkpoint file", optimizer, checked),
-                new FuzzedReader("checkpoint tensors", optimizer, () -> readStates(saved)));
+                FuzzedReader.text("checkpoint manifest", file("out/checkpoint-7/MANIFEST.json"), checked),
+                FuzzedReader.binary("checkpoint file", optimizer, checked),
+                FuzzedReader.binary("checkpoint tensors", optimizer, () -> readStates(saved)));
     }
 
     /** Without a look at checksums first. */
