@@ -1,11 +1,8 @@
 package ulysses.runtime.segment;
 
 import java.util.ArrayDeque;
-import java.util.ArrayList;
 import java.util.Deque;
-import java.util.HashSet;
 import java.util.List;
-import java.util.Set;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import ulysses.runtime.memory.Offload;
@@ -38,7 +35,7 @@ public final class OffloadedSegments {
 
         Remembered(List<Tensor> remembered) {
             try (TensorScope scope = TensorScope.open()) {
-                this.tensors = distinct(remembered).stream()
+                this.tensors = remembered.stream()
                         .map(x -> TensorScope.own(new Tensor(x)))
                         .toList();
                 this.copies = offload.send(tensors);
@@ -62,18 +59,6 @@ public final class OffloadedSegments {
             copies.close();
             tensors.forEach(Tensor::close);
         }
-    }
-
-    /** Handles of one tensor count once. */
-    private static List<Tensor> distinct(List<Tensor> handles) {
-        Set<Long> seen = new HashSet<>();
-        List<Tensor> tensors = new ArrayList<>();
-        for (Tensor handle : handles) {
-            if (seen.add(handle.unsafeGetTensorImpl().address())) {
-                tensors.add(handle);
-            }
-        }
-        return tensors;
     }
 
     private final class Around implements Segment {
