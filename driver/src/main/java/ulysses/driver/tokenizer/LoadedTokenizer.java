@@ -58,6 +58,7 @@ final class LoadedTokenizer {
                             .formatted(folder, found, key.fingerprint()));
         }
         JsonNode json = TokenizerFiles.parse(bytes, folder + "/tokenizer.json");
+        TokenizerFiles.refuseGrowth(json, folder + "/tokenizer.json");
         Map<String, Integer> vocabulary = TokenizerFiles.vocabulary(json);
         Set<String> special = TokenizerFiles.special(json);
         if (!key.special().isEmpty() || key.spellOut()) {
@@ -65,9 +66,10 @@ final class LoadedTokenizer {
             if (key.spellOut()) {
                 TokenizerFiles.spellOutSpecial(json, TokenizerFiles.modelVocabulary(json));
             }
-            bytes = TokenizerFiles.text(json).getBytes(StandardCharsets.UTF_8);
         }
-        return new LoadedTokenizer(open(bytes, folder), vocabulary, special, WordIds.areEnoughFor(json));
+        // Written anew in any case: the library ends the process at JSON that its own reader refuses.
+        byte[] written = TokenizerFiles.text(json).getBytes(StandardCharsets.UTF_8);
+        return new LoadedTokenizer(open(written, folder), vocabulary, special, WordIds.areEnoughFor(json));
     }
 
     /** The library's defaults cut at 512 tokens and pad batches: both are switched off. */

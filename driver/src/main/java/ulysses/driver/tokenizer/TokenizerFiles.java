@@ -12,10 +12,12 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.HexFormat;
 import java.util.Iterator;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
@@ -29,10 +31,17 @@ import ulysses.runtime.data.DataException;
 /** The files of a tokenizer folder: read, fingerprinted, and tokenizer.json changed the way transformers changes it in memory. */
 final class TokenizerFiles {
 
+    /** The library ends the process at 128 levels; real files have about ten. */
+    private static final int DEEPEST = 64;
+
+    private static final int MOST_PARTS = 64; // real files have up to a dozen
+    private static final int MOST_BYTE_LEVELS = 3; // real files have one
+
     /** Files reach 20 MB and some vocabularies hold very long entries; Jackson's limits are for hostile input. */
     private static final ObjectMapper JSON = new ObjectMapper(JsonFactory.builder()
             .streamReadConstraints(StreamReadConstraints.builder()
                     .maxStringLength(Integer.MAX_VALUE)
+                    .maxNestingDepth(DEEPEST)
                     .build())
             .build());
 
@@ -98,6 +107,26 @@ final class TokenizerFiles {
                     "%s is not UTF-8: %s; copy it again from the model".formatted(name, noUnicode.getMessage()),
                     noUnicode);
         }
+    }
+
+    /** Each ByteLevel doubles what is not ASCII, so a row of them never comes to an end; other parts multiply texts, too. */
+    static void refuseGrowth(JsonNode tokenizer, String name) {
+        List<String> parts = new ArrayList<>();
+        collectTypes(tokenizer.path("normalizer"), parts);
+        collectTypes(tokenizer.path("pre_tokenizer"), parts);
+        long byteLevels = parts.stream().filter("ByteLevel"::equals).count();
+        if (parts.size() > MOST_PARTS || byteLevels > MOST_BYTE_LEVELS) {
+            throw new DataException(
+                    "%s normalizes and splits in %d steps, %d of them ByteLevel; at most %d and %d are possible, copy it again from the model"
+                            .formatted(name, parts.size(), byteLevels, MOST_PARTS, MOST_BYTE_LEVELS));
+        }
+    }
+
+    private static void collectTypes(JsonNode part, List<String> types) {
+        if (part.path("type").isTextual()) {
+            types.add(part.path("type").textValue());
+        }
+        part.forEach(inner -> collectTypes(inner, types));
     }
 
     /** SHA-256 in hex. */

@@ -206,4 +206,22 @@ class TokenizerTest {
                 .hasMessageContaining("eos_token <|stop|>")
                 .hasMessageContaining("not in tokenizer.json");
     }
+
+    /** The library would end the process, or never come back. */
+    @ParameterizedTest
+    @ValueSource(strings = {"\"decoder\": %s", "\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [%s]}"})
+    void refusesFilesThatEndTheProcess(String damage, @TempDir Path folder) throws IOException {
+        String nested = "[".repeat(200) + "]".repeat(200);
+        String row = "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true},".repeat(30);
+        String value = damage.startsWith("\"decoder") ? nested : row.substring(0, row.length() - 1);
+        Files.writeString(
+                folder.resolve("tokenizer.json"),
+                "{%s, \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": []}}"
+                        .formatted(damage.formatted(value)));
+
+        assertThatThrownBy(() ->
+                        Tokenizer.open(folder.toString(), new Configuration()).encode("\u00e4"))
+                .isInstanceOf(DataException.class)
+                .hasMessageContaining("copy it again from the model");
+    }
 }
