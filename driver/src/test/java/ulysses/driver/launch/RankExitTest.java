@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
@@ -28,6 +29,29 @@ class RankExitTest {
     })
     void saysWhatACodeMeans(int code, long oomKills, String part) {
         assertThat(new RankExit(code, oomKills, List.of()).describe()).contains(part);
+    }
+
+    @Test
+    void seesThatAProcessIsStoppedAndThatItGoesOn() throws Exception {
+        Process process = new ProcessBuilder("sleep", "60").start();
+        try {
+            assertThat(RankExit.isStopped(process.pid())).isFalse();
+
+            signal("STOP", process);
+            LocalCluster.await("the stop", Duration.ofSeconds(10), () -> RankExit.isStopped(process.pid()));
+
+            signal("CONT", process);
+            LocalCluster.await("its end", Duration.ofSeconds(10), () -> !RankExit.isStopped(process.pid()));
+        } finally {
+            process.destroyForcibly();
+        }
+    }
+
+    private static void signal(String name, Process process) throws Exception {
+        int code = new ProcessBuilder("kill", "-" + name, Long.toString(process.pid()))
+                .start()
+                .waitFor();
+        assertThat(code).isZero();
     }
 
     @Test
