@@ -31,7 +31,10 @@ class RecordedByHand {
     }
 
     @ParameterizedTest(name = "{0} on {4} ranks")
-    @CsvSource({"sft-lora, llama-64, llama-64-r8, small-bpe-llama3, 1, auto"})
+    @CsvSource({
+        "sft-lora, llama-64, llama-64-r8, small-bpe-llama3, 1, auto",
+        "sft-train-on-prompt, llama-64, llama-64-r8, small-bpe-llama3, 2, auto"
+    })
     void adapters(String name, String model, String adapter, String tokenizer, int ranks, String packingMode)
             throws IOException {
         RecordedRunsTest test = new RecordedRunsTest();
@@ -41,7 +44,11 @@ class RecordedByHand {
     }
 
     @ParameterizedTest(name = "{0} on {3} ranks")
-    @CsvSource({"dpo-lora-simpo, qwen2-112, small-bpe-qwen, 2", "dpo-lora-hinge, llama-64, small-bpe-llama3, 2"})
+    @CsvSource({
+        "dpo-lora-simpo, qwen2-112, small-bpe-qwen, 2",
+        "dpo-lora-hinge, llama-64, small-bpe-llama3, 2",
+        "dpo-lora-orpo, llama-64, small-bpe-llama3, 2"
+    })
     void preferences(String name, String model, String tokenizer, int ranks) throws IOException {
         RecordedPreferencesTest test = new RecordedPreferencesTest();
         test.folder = folder;

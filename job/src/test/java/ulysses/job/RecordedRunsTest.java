@@ -83,7 +83,6 @@ class RecordedRunsTest {
     @CsvSource({
         "sft-lora, llama-64, llama-64-r8, small-bpe-llama3, 2, auto",
         "sft-packing, llama-64, llama-64-r8, small-bpe-llama3, 2, llamafactory",
-        "sft-train-on-prompt, llama-64, llama-64-r8, small-bpe-llama3, 2, auto",
         "sft-eval-qwen2, qwen2-112, qwen2-112-r8, small-bpe-qwen, 2, auto"
     })
     void sameYamlTrainsTheSameAdapter(

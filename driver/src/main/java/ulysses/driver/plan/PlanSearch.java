@@ -23,8 +23,8 @@ public record PlanSearch(int tried, List<RunPlan> fitting) {
     private static final int STAGES = 4;
 
     /** Offload last; then the fastest; then what asks for the least. */
-    private static final Comparator<RunPlan> ORDER = Comparator.comparing(
-                    (RunPlan plan) -> plan.shape().mesh().states().offloadsOptimizer())
+    private static final Comparator<RunPlan> ORDER = Comparator.comparingInt(
+                    (RunPlan plan) -> plan.shape().mesh().states().offloads())
             .thenComparingDouble(plan -> plan.time().total())
             .thenComparingInt(plan -> plan.shape().mesh().states().zeroStage())
             .thenComparingInt(plan -> plan.shape().mesh().group())
@@ -65,8 +65,8 @@ public record PlanSearch(int tried, List<RunPlan> fitting) {
             for (int rows : divisors(rowsOfStep / groups)) {
                 RunShape.Batch batch = new RunShape.Batch(rows, rowsOfStep / groups / rows);
                 for (int stage = 0; stage < (ranks == 1 ? 1 : STAGES); stage++) {
-                    for (boolean offload : new boolean[] {false, true}) {
-                        RunShape.Mesh mesh = new RunShape.Mesh(groups, group, new RunShape.States(stage, offload));
+                    for (RunShape.States states : shape.mesh().states().offloadsOf(stage)) {
+                        RunShape.Mesh mesh = new RunShape.Mesh(groups, group, states);
                         KEPT.forEach(kept -> shapes.add(with(shape, kept, batch, mesh)));
                     }
                 }
@@ -111,6 +111,9 @@ public record PlanSearch(int tried, List<RunPlan> fitting) {
                         choice(
                                 "offload_optimizer",
                                 plan -> plan.shape().mesh().states().offloadsOptimizer()),
+                        choice(
+                                "offload_activations",
+                                plan -> plan.shape().mesh().states().offloadsActivations()),
                         choice(
                                 "per_device_train_batch_size",
                                 plan -> plan.shape().batch().rows()),

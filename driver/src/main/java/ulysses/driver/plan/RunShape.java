@@ -1,6 +1,7 @@
 package ulysses.driver.plan;
 
 import java.util.List;
+import java.util.stream.Stream;
 import ulysses.runtime.config.ActivationMemory;
 import ulysses.runtime.config.ParallelConfig.Device;
 import ulysses.runtime.config.PreferenceConfig;
@@ -83,6 +84,19 @@ public record RunShape(
      * @param saves whether checkpoints are written, of which host memory holds a copy meanwhile
      */
     public record States(int zeroStage, boolean offloadsOptimizer, boolean offloadsActivations, boolean saves) {
+
+        /** How many things are off the device. */
+        int offloads() {
+            return (offloadsOptimizer ? 1 : 0) + (offloadsActivations ? 1 : 0);
+        }
+
+        /** The same run with another stage, with each offload and without. */
+        List<States> offloadsOf(int stage) {
+            return Stream.of(false, true)
+                    .flatMap(optimizer ->
+                            Stream.of(false, true).map(layers -> new States(stage, optimizer, layers, saves)))
+                    .toList();
+        }
 
         private States withStage(int stage) {
             return new States(stage, offloadsOptimizer, offloadsActivations, saves);

@@ -59,6 +59,7 @@ final class LoadedTokenizer {
         }
         JsonNode json = TokenizerFiles.parse(bytes, folder + "/tokenizer.json");
         TokenizerFiles.refuseGrowth(json, folder + "/tokenizer.json");
+        TokenizerFiles.refuseTornMerges(json, folder + "/tokenizer.json");
         Map<String, Integer> vocabulary = TokenizerFiles.vocabulary(json);
         Set<String> special = TokenizerFiles.special(json);
         if (!key.special().isEmpty() || key.spellOut()) {

@@ -122,6 +122,30 @@ final class TokenizerFiles {
         }
     }
 
+    /**
+     * The library takes as many bytes off the second part of each merge as {@code continuing_subword_prefix} has characters, and ends
+     * the process where that part is shorter, or where they end inside a character.
+     */
+    static void refuseTornMerges(JsonNode tokenizer, String name) {
+        JsonNode model = tokenizer.path("model");
+        String prefix = model.path("continuing_subword_prefix").asText("");
+        int cut = prefix.codePointCount(0, prefix.length());
+        if (!model.path("type").asText("BPE").equals("BPE") || cut == 0) {
+            return;
+        }
+        for (JsonNode merge : model.path("merges")) {
+            String second =
+                    merge.isArray() ? merge.path(1).asText() : merge.asText().replaceFirst("^[^ ]* ", "");
+            byte[] bytes = second.getBytes(StandardCharsets.UTF_8);
+            boolean insideCharacter = cut < bytes.length && (bytes[cut] & 0xC0) == 0x80;
+            if (cut > bytes.length || insideCharacter) {
+                throw new DataException(
+                        "%s merges into \"%s\", which does not begin with its continuing_subword_prefix \"%s\"; copy it again from the model"
+                                .formatted(name, second, prefix));
+            }
+        }
+    }
+
     private static void collectTypes(JsonNode part, List<String> types) {
         if (part.path("type").isTextual()) {
             types.add(part.path("type").textValue());

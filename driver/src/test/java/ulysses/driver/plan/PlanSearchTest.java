@@ -56,7 +56,7 @@ class PlanSearchTest {
                             * shape.batch().accumulation()
                             * shape.mesh().groups())
                     .isEqualTo(8);
-            if (!shape.mesh().states().offloadsOptimizer()) {
+            if (shape.mesh().states().offloads() == 0) {
                 assertThat(plan.time().total())
                         .isGreaterThanOrEqualTo(best.time().total());
             }
@@ -66,7 +66,7 @@ class PlanSearchTest {
     @Test
     void offloadIsTakenWhereNothingFitsWithout() {
         long least = PlanSearch.of(SHAPE, SmallRun.device("large", 1L << 40)).fitting().stream()
-                .filter(plan -> !plan.shape().mesh().states().offloadsOptimizer())
+                .filter(plan -> plan.shape().mesh().states().offloads() == 0)
                 .mapToLong(plan -> plan.memory().peak())
                 .min()
                 .orElseThrow();
@@ -100,9 +100,10 @@ class PlanSearchTest {
                         "sequence_parallel_size",
                         "zero_stage",
                         "offload_optimizer",
+                        "offload_activations",
                         "per_device_train_batch_size",
                         "activation_memory");
-        assertThat(choices.get(4).reason())
+        assertThat(choices.get(5).reason())
                 .matches(
                         "the best with attention takes 1\\.\\d\\d times as long, and .* % of the memory it may use instead of .* %");
         assertThat(PlanSearch.of(SHAPE, SmallRun.device("none", 1)).choices()).isEmpty();

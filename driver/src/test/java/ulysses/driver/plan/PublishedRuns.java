@@ -45,18 +45,25 @@ final class PublishedRuns {
     }
 
     private static void length(String hardware, int ranks, double published) {
-        States states = new States(ranks == 1 ? 0 : 3, true);
-        int longest = RunPlan.of(shape(64 * ranks, new Mesh(1, ranks, states)), hardware(hardware))
-                .longestRow()
-                .orElse(0);
+        int states = longest(hardware, ranks, false);
+        int activations = longest(hardware, ranks, true);
         System.out.println(String.format(
                 Locale.ROOT,
-                "| %d x %s | %,.0f | %,d | %.2f |",
+                "| %d x %s | %,.0f | %,d | %.2f | %,d | %.2f |",
                 ranks,
                 hardware,
                 published,
-                longest,
-                longest / published));
+                states,
+                states / published,
+                activations,
+                activations / published));
+    }
+
+    private static int longest(String hardware, int ranks, boolean offloadsActivations) {
+        States states = new States(ranks == 1 ? 0 : 3, true, offloadsActivations, false);
+        return RunPlan.of(shape(64 * ranks, new Mesh(1, ranks, states)), hardware(hardware))
+                .longestRow()
+                .orElse(0);
     }
 
     private static RunShape shape(int tokens, Mesh mesh) {

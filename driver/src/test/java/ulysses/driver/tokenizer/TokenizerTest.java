@@ -224,4 +224,17 @@ class TokenizerTest {
                 .isInstanceOf(DataException.class)
                 .hasMessageContaining("copy it again from the model");
     }
+
+    /** The library would end the process at these, too. */
+    @ParameterizedTest
+    @ValueSource(strings = {"[[\"a\", \"b\"]]", "[\"a b\"]", "[[\"a\", \"\u20ac\"]]"})
+    void refusesMergesThatAreShorterThanTheirPrefix(String merges, @TempDir Path folder) throws IOException {
+        Files.writeString(folder.resolve("tokenizer.json"), """
+                {"model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "\u20ac": 2, "ab": 3}, "merges": %s,
+                           "continuing_subword_prefix": "##"}}""".formatted(merges));
+
+        assertThatThrownBy(() -> Tokenizer.open(folder.toString(), new Configuration()))
+                .isInstanceOf(DataException.class)
+                .hasMessageContaining("does not begin with its continuing_subword_prefix \"##\"");
+    }
 }

@@ -15,6 +15,7 @@ import ulysses.runtime.config.TrainingConfig.ComputeType;
 import ulysses.runtime.data.MicroBatch;
 import ulysses.runtime.data.PackedRow;
 import ulysses.runtime.data.StepBatches;
+import ulysses.runtime.memory.Offload;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.model.CausalLm;
 import ulysses.runtime.model.InitialWeights;
@@ -22,6 +23,7 @@ import ulysses.runtime.model.ParameterSharing;
 import ulysses.runtime.model.Parameters;
 import ulysses.runtime.objective.NextToken;
 import ulysses.runtime.optimizer.AdamW;
+import ulysses.runtime.segment.OffloadedSegments;
 import ulysses.runtime.segment.Parameter;
 import ulysses.runtime.training.SequenceStep;
 import ulysses.runtime.training.StepMetrics;
@@ -66,8 +68,24 @@ final class ModelCheck {
                         1e-2)); // where a gradient is near 0, Adam turns rounding into a step
                 results.add(loss("%s bfloat16, step %d".formatted(family, STEPS), narrow, host, 1e-2));
             }
+            results.add(offloaded(family, spec, steps));
         }
         return results;
+    }
+
+    /** All that layers keep in pinned host memory between forward and backward, against all of it on the device. */
+    private static Measured offloaded(String family, ModelSpec spec, List<StepBatches> steps) {
+        CausalLm.Layers keeping = new CausalLm.Layers(ParallelConfig.Device.CUDA, ActivationMemory.FULL);
+        try (Offload offload = Offload.toHost(0);
+                Run here = new Run(spec, ComputeType.FLOAT32, keeping);
+                Run away = new Run(spec, ComputeType.FLOAT32, keeping.with(new OffloadedSegments(offload)))) {
+            here.train(steps.subList(0, 1));
+            away.train(steps.subList(0, 1));
+            return new Measured(
+                    family + " float32, activations offloaded: largest difference of a gradient",
+                    worstGradient(away, here),
+                    1e-5); // kernels that add atomically round differently each time
+        }
     }
 
     private static ModelSpec spec(String family) {
@@ -137,11 +155,15 @@ final class ModelCheck {
         private final List<StepMetrics> metrics = new ArrayList<>();
 
         Run(ModelSpec spec, ComputeType compute, ParallelConfig.Device device) {
+            this(spec, compute, new CausalLm.Layers(device, ActivationMemory.ATTENTION));
+        }
+
+        Run(ModelSpec spec, ComputeType compute, CausalLm.Layers how) {
             Collectives alone = new SingleRank("gpu check");
             this.parameters = new Parameters(
                     spec,
                     compute,
-                    new org.bytedeco.pytorch.Device(device == ParallelConfig.Device.CPU ? "cpu" : "cuda:0"));
+                    new org.bytedeco.pytorch.Device(how.device() == ParallelConfig.Device.CPU ? "cpu" : "cuda:0"));
             new InitialWeights(spec, parameters).draw(5);
             try (TensorScope scope = TensorScope.open()) {
                 this.start = TensorScope.own(parameters.master().clone());
@@ -149,8 +171,7 @@ final class ModelCheck {
             StepConfig config = new StepConfig(
                     1, 1, RATE, 1, STEPS, "constant", Map.of(), 0, 0, 0.1, 0.9, 0.999, 1e-8, 1, 5, 5, false);
             this.optimizer = new AdamW(parameters, config);
-            CausalLm model =
-                    new CausalLm(spec, parameters, new CausalLm.Layers(device, ActivationMemory.ATTENTION), alone);
+            CausalLm model = new CausalLm(spec, parameters, how, alone);
             SequenceStep sequence = new SequenceStep(model, new NextToken(model.head()), alone);
             this.step =
                     new TrainStep(sequence, new ParameterSharing(parameters, alone), optimizer, config.maxGradNorm());
