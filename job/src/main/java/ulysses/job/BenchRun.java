@@ -49,16 +49,18 @@ record BenchRun(
     Result measure(int length) throws IOException, InterruptedException {
         Path model = Files.createDirectories(scratch.resolve("model"));
         Files.write(model.resolve(ModelDirectory.CONFIG), shape());
-        ModelSpec spec = ModelDirectory.open(model.toString(), hadoop).spec();
+        ModelSpec shape = ModelDirectory.open(model.toString(), hadoop).spec();
         String rows = scratch.resolve("rows").toString();
-        writeRows(rows, length, spec.vocabularySize());
+        writeRows(rows, length, shape.vocabularySize());
+        TrainingConfig config = config(length, rows);
+        ModelSpec spec = shape.withAttention(config.model().attention());
         Listener listener = new Listener(settings.warmup());
         new LocalRanks(
                         TrainCommand.RANK_MAIN,
                         new RankMesh(setting.ranks(), setting.ranks()),
                         settings.threads(),
                         scratch)
-                .run(config(length, rows), rows, listener::accept, log);
+                .run(config, rows, listener::accept, log);
         return new Result(
                 result(length, spec, listener),
                 new BenchPage.Step(

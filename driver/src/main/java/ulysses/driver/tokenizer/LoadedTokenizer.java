@@ -12,6 +12,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.Supplier;
 import org.apache.hadoop.conf.Configuration;
 import org.jspecify.annotations.Nullable;
 import ulysses.runtime.data.DataException;
@@ -106,7 +107,7 @@ final class LoadedTokenizer {
 
     /** Asks the library for ids only: its own {@code encode} also fetches tokens, offsets and masks. */
     int[] encodeAtOnce(String text) {
-        long encoding = TokenizersLibrary.LIB.encode(tokenizer.getHandle(), text, false);
+        long encoding = asked(() -> TokenizersLibrary.LIB.encode(tokenizer.getHandle(), text, false));
         try {
             return ints(TokenizersLibrary.LIB.getTokenIds(encoding));
         } finally {
@@ -114,13 +115,25 @@ final class LoadedTokenizer {
         }
     }
 
+    /** What the library finds wrong with a file only when it meets a text, such as an unknown token that is itself unknown. */
+    private static <T> T asked(Supplier<T> library) {
+        try {
+            return library.get();
+        } catch (RuntimeException failure) { // the library refuses with any exception
+            throw new DataException(
+                    "tokenizer.json can't make tokens of a text: %s; copy it again from the model"
+                            .formatted(failure.getMessage()),
+                    failure);
+        }
+    }
+
     int[] encodeWithAddedTokens(String text) {
-        return ints(tokenizer.encode(text, true, false).getIds());
+        return ints(asked(() -> tokenizer.encode(text, true, false)).getIds());
     }
 
     /** The library counts in code points. */
     EncodedText encodeWithPlaces(String text) {
-        Encoding encoding = tokenizer.encode(text, false, false);
+        Encoding encoding = asked(() -> tokenizer.encode(text, false, false));
         int[] chars = charsOfCodePoints(text);
         CharSpan[] spans = encoding.getCharTokenSpans();
         int[] starts = new int[spans.length];
@@ -154,6 +167,6 @@ final class LoadedTokenizer {
         for (int i = 0; i < ids.length; i++) {
             wide[i] = ids[i];
         }
-        return tokenizer.decode(wide, false);
+        return asked(() -> tokenizer.decode(wide, false));
     }
 }

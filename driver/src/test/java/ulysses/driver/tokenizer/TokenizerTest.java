@@ -225,6 +225,17 @@ class TokenizerTest {
                 .hasMessageContaining("copy it again from the model");
     }
 
+    @Test
+    void refusesAFileWhoseUnknownTokenIsUnknown(@TempDir Path folder) throws IOException {
+        Files.writeString(folder.resolve("tokenizer.json"), """
+                {"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [], "unk_token": "[UNK]"}}""");
+        Tokenizer tokenizer = Tokenizer.open(folder.toString(), new Configuration());
+
+        assertThatThrownBy(() -> tokenizer.encode("b"))
+                .isInstanceOf(DataException.class)
+                .hasMessageContaining("tokenizer.json can't make tokens of a text: Unk token `[UNK]` not found");
+    }
+
     /** The library would end the process at these, too. */
     @ParameterizedTest
     @ValueSource(strings = {"[[\"a\", \"b\"]]", "[\"a b\"]", "[[\"a\", \"\u20ac\"]]"})
