@@ -35,6 +35,8 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
     /** Folder of jars with native libraries, as {@code spark-submit --archives ulysses-natives.zip#ulysses-natives} unpacks it. */
     static final String NATIVES = "ulysses-natives";
 
+    private static final String MMAP_THRESHOLD = "MALLOC_MMAP_THRESHOLD_";
+
     private static final String CACHE_PROPERTY = "org.bytedeco.javacpp.cachedir";
 
     RankCommand {
@@ -187,7 +189,8 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
         // took 61 ms, with
         // memory kept by the process 6 to 10 ms.
         environment.put("MALLOC_ARENA_MAX", "1");
-        environment.put("MALLOC_MMAP_THRESHOLD_", "4294967296");
+        // Whoever needs memory more than time sets a lower one.
+        environment.put(MMAP_THRESHOLD, System.getenv().getOrDefault(MMAP_THRESHOLD, "4294967296"));
         environment.put("MALLOC_TRIM_THRESHOLD_", "17179869184");
         environment.put("TORCH_CPP_LOG_LEVEL", "ERROR");
         if (wishes.device() != null) {
