@@ -13,10 +13,10 @@ import ulysses.driver.dataset.PythonJson;
 
 /** Values as Python writes them: {@code repr} and {@code json.dumps}. */
 final class PythonText {
-    private PythonText() {}
-
     private static final int LONGEST = 1 << 26;
     private static final int SHOWN = 100;
+
+    private PythonText() {}
 
     static String repr(Object value) {
         StringBuilder out = new StringBuilder();

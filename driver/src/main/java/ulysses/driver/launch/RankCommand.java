@@ -180,16 +180,15 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
         Map<String, String> environment = new HashMap<>();
         environment.put("OMP_NUM_THREADS", Integer.toString(wishes.threads()));
         environment.put("MKL_NUM_THREADS", Integer.toString(wishes.threads()));
-        // Threads that wait for work sleep instead of spinning: on a shared machine an addition took 17 ms spinning,
-        // 0.3 so.
+        // Threads that wait for work sleep instead of spinning: an addition took 17 ms spinning on a shared machine,
+        // now 0.3.
         environment.put("OMP_WAIT_POLICY", "PASSIVE");
         environment.put("GOMP_SPINCOUNT", "1000");
         environment.put("MKL_THREADING_LAYER", "INTEL"); // the one whose library NativeRuntime loads
         // glibc maps every tensor above 32 MiB anew and the kernel clears it page by page: two operations on 64 MiB
-        // took 61 ms, with
-        // memory kept by the process 6 to 10 ms.
+        // took
+        // 61 ms, with memory kept by the process 6 to 10. Whoever needs memory more than time sets a lower threshold.
         environment.put("MALLOC_ARENA_MAX", "1");
-        // Whoever needs memory more than time sets a lower one.
         environment.put(MMAP_THRESHOLD, System.getenv().getOrDefault(MMAP_THRESHOLD, "4294967296"));
         environment.put("MALLOC_TRIM_THRESHOLD_", "17179869184");
         environment.put("TORCH_CPP_LOG_LEVEL", "ERROR");

@@ -134,8 +134,7 @@ final class TokenizerFiles {
             return;
         }
         for (JsonNode merge : model.path("merges")) {
-            String second =
-                    merge.isArray() ? merge.path(1).asText() : merge.asText().replaceFirst("^[^ ]* ", "");
+            String second = merge.isArray() ? merge.path(1).asText() : afterBlank(merge.asText());
             byte[] bytes = second.getBytes(StandardCharsets.UTF_8);
             boolean insideCharacter = cut < bytes.length && (bytes[cut] & 0xC0) == 0x80;
             if (cut > bytes.length || insideCharacter) {
@@ -144,6 +143,10 @@ final class TokenizerFiles {
                                 .formatted(name, second, prefix));
             }
         }
+    }
+
+    private static String afterBlank(String merge) {
+        return merge.substring(merge.indexOf(' ') + 1);
     }
 
     private static void collectTypes(JsonNode part, List<String> types) {

@@ -270,14 +270,7 @@ record HadoopFolder(FileSystem fileSystem, Path root) implements Folder {
 
     private static StorageException failed(String verb, Path file, IOException cause) {
         String reason = String.valueOf(cause.getMessage()).lines().findFirst().orElse("no reason given");
-        return new StorageException(
-                "can't %s %s: %s; %s"
-                        .formatted(
-                                verb,
-                                file,
-                                reason,
-                                StorageException.remedy(
-                                        cause, "check the path, the permissions and whether the file system answers")),
-                cause);
+        return StorageException.failed(
+                verb, file, reason, "check the path, the permissions and whether the file system answers", cause);
     }
 }

@@ -236,14 +236,7 @@ record LocalFolder(Path root) implements Folder {
     private static StorageException failed(String verb, Path file, IOException cause) {
         String reason =
                 cause instanceof NoSuchFileException ? "there is no such file" : String.valueOf(cause.getMessage());
-        return new StorageException(
-                "can't %s %s: %s; %s"
-                        .formatted(
-                                verb,
-                                file,
-                                reason,
-                                StorageException.remedy(
-                                        cause, "check that the path exists, its permissions and the free space")),
-                cause);
+        return StorageException.failed(
+                verb, file, reason, "check that the path exists, its permissions and the free space", cause);
     }
 }

@@ -48,8 +48,13 @@ public class StorageException extends RuntimeException {
         return false;
     }
 
-    /** What to do about {@code failure} to write: make room where the disk is full, else {@code otherwise}. */
-    static String remedy(Throwable failure, String otherwise) {
+    /** That {@code file} can't be read or written; what to do is to make room where the disk is full, else {@code otherwise}. */
+    static StorageException failed(String verb, Object file, String reason, String otherwise, Exception cause) {
+        return new StorageException(
+                "can't %s %s: %s; %s".formatted(verb, file, reason, remedy(cause, otherwise)), cause);
+    }
+
+    private static String remedy(Throwable failure, String otherwise) {
         return saysThatDiskIsFull(failure)
                 ? "the disk is full: free space there, keep fewer checkpoints (save_total_limit) or name another output_dir, then run the same command again; what was complete before is untouched"
                 : otherwise;
