@@ -6,6 +6,7 @@ import java.awt.Font;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.util.DoubleSummaryStatistics;
 import java.util.List;
 import java.util.Locale;
 import org.knowm.xchart.BitmapEncoder;
@@ -34,6 +35,8 @@ final class CurvePicture {
     private static final int LABELS = 12;
 
     private static final int MOST_DIGITS = 7;
+
+    private static final double ROUNDING = 1e-12;
 
     private CurvePicture() {}
 
@@ -85,12 +88,22 @@ final class CurvePicture {
         styler.setMarkerSize(9);
         styler.setLocale(Locale.ROOT);
         styler.setXAxisDecimalPattern("#,##0.##");
-        styler.setYAxisDecimalPattern("#,##0." + "0".repeat(digits(series)));
+        DoubleSummaryStatistics values =
+                series.points().stream().mapToDouble(Series.Point::value).summaryStatistics();
+        styler.setYAxisDecimalPattern("#,##0." + "0".repeat(digits(values)));
+        scaleAroundOneValue(styler, values);
+    }
+
+    /** Values that differ by rounding alone get an axis round them: a scale of their own would show the rounding. */
+    private static void scaleAroundOneValue(XYStyler styler, DoubleSummaryStatistics values) {
+        if (values.getMax() - values.getMin() <= ROUNDING * Math.abs(values.getMax())) {
+            double room = values.getMax() == 0 ? 1 : Math.abs(values.getMax()) / 10;
+            styler.setYAxisMin(values.getMin() - room).setYAxisMax(values.getMax() + room);
+        }
     }
 
     /** As many as neighbouring labels need to differ. */
-    private static int digits(Series series) {
-        var values = series.points().stream().mapToDouble(Series.Point::value).summaryStatistics();
+    private static int digits(DoubleSummaryStatistics values) {
         double apart = (values.getMax() - values.getMin()) / LABELS;
         return apart == 0 ? 3 : (int) Math.max(1, Math.min(MOST_DIGITS, Math.ceil(-Math.log10(apart))));
     }
