@@ -11,7 +11,12 @@ import ulysses.runtime.config.ParallelConfig;
  * forward (FlashAttention-2, arXiv:2307.08691).
  */
 public sealed interface CoreAttention
-        permits CpuFlashAttention, CudaAttention, CudaFlashAttention, CudaEfficientAttention {
+        permits CpuFlashAttention,
+                CudaAttention,
+                CudaFlashAttention,
+                CudnnAttention,
+                CudaEfficientAttention,
+                HeadsInTurn {
 
     /**
      * What forward gives and backward needs.

@@ -1,5 +1,7 @@
 package ulysses.runtime.attention;
 
+import java.util.Arrays;
+
 /**
  * Where the documents of one micro-batch lie. A micro-batch is one stream of {@code S} tokens: the documents of its rows one after
  * the other, the last one padding where the length had to grow to a multiple of P. Every rank of the group holds the same layout.
@@ -47,5 +49,14 @@ public record SequenceLayout(int[] documentEnds) {
             longest = Math.max(longest, length(d));
         }
         return longest;
+    }
+
+    /** Documents {@code first} to {@code last} - 1 as a stream of their own. */
+    SequenceLayout part(int first, int last) {
+        int[] ends = Arrays.copyOfRange(documentEnds, first, last + 1);
+        for (int i = 0; i < ends.length; i++) {
+            ends[i] -= documentEnds[first];
+        }
+        return new SequenceLayout(ends);
     }
 }

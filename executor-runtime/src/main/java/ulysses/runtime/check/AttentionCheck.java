@@ -1,7 +1,6 @@
 package ulysses.runtime.check;
 
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
@@ -21,6 +20,7 @@ import ulysses.runtime.memory.TensorScope;
 final class AttentionCheck {
 
     private static final Device CUDA = new Device("cuda:0");
+    private static final List<String> NAMES = List.of("out", "dq", "dk", "dv");
 
     private AttentionCheck() {}
 
@@ -45,6 +45,9 @@ final class AttentionCheck {
                 compare(new Case("flash", layout, 8, 1, 128, window, true), results);
             }
         }
+        SequenceLayout longAndShort = new SequenceLayout(new int[] {0, 5, 400, 8592, 8600, 16800, 16801});
+        compare(new Case("cuDNN or flash", longAndShort, 4, 2, 64, 0, true), results);
+        compareWithSomeAlone(results);
         return results;
     }
 
@@ -68,12 +71,39 @@ final class AttentionCheck {
                     qkv.q().to(CUDA, type), qkv.k().to(CUDA, type), qkv.v().to(CUDA, type));
             List<Tensor> found = outputAndGradients(
                     ParallelConfig.Device.CUDA, onDevice, dOut.to(CUDA, type), layout, tried.window());
-            List<String> names = Arrays.asList("out", "dq", "dk", "dv");
-            for (int i = 0; i < names.size(); i++) {
+            for (int i = 0; i < NAMES.size(); i++) {
                 results.add(new Measured(
-                        tried.text() + ": " + names.get(i), Difference.relative(found.get(i), expected.get(i)), limit));
+                        tried.text() + ": " + NAMES.get(i), Difference.relative(found.get(i), expected.get(i)), limit));
             }
         }
+    }
+
+    /** A sequence so long that heads take turns, against some of its heads alone. */
+    private static void compareWithSomeAlone(List<Measured> results) {
+        int length = 70_000; // of 32 heads of 128: more than are taken at once
+        try (TensorScope scope = TensorScope.open()) {
+            SequenceLayout layout = new SequenceLayout(new int[] {0, length});
+            Qkv all = new Qkv(onDevice(length, 32), onDevice(length, 8), onDevice(length, 8));
+            Qkv some = new Qkv(
+                    all.q().narrow(1, 28, 4).contiguous(),
+                    all.k().narrow(1, 7, 1).contiguous(),
+                    all.v().narrow(1, 7, 1).contiguous());
+            List<Tensor> found = outputAndGradients(ParallelConfig.Device.CUDA, all, all.q(), layout, 0);
+            List<Tensor> expected = outputAndGradients(ParallelConfig.Device.CUDA, some, some.q(), layout, 0);
+            for (int i = 0; i < NAMES.size(); i++) {
+                Tensor alone = expected.get(i);
+                Tensor last = found.get(i).narrow(1, found.get(i).size(1) - alone.size(1), alone.size(1));
+                results.add(new Measured(
+                        "%d tokens, 32 heads in turn, the last 4 against them alone: %s"
+                                .formatted(length, NAMES.get(i)),
+                        Difference.relative(last, alone),
+                        1e-2));
+            }
+        }
+    }
+
+    private static Tensor onDevice(long length, long heads) {
+        return torch.randn(new long[] {length, heads, 128}).to(CUDA, torch.ScalarType.BFloat16);
     }
 
     private static List<Tensor> outputAndGradients(

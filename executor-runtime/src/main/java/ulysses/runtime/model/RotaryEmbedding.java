@@ -64,8 +64,12 @@ public final class RotaryEmbedding {
      */
     public Rotation at(int[] positions, int longestDocument, Tensor like) {
         try (TensorScope scope = TensorScope.open()) {
-            Tensor inverse = torch.tensor(inverseFrequencies(longestDocument)).unsqueeze(0); // [1,H/2]
-            Tensor position = torch.tensor(positions).to(torch.ScalarType.Float).unsqueeze(1); // [s,1]
+            Tensor inverse = torch.tensor(inverseFrequencies(longestDocument))
+                    .to(like.device(), torch.ScalarType.Float)
+                    .unsqueeze(0); // [1,H/2]
+            Tensor position = torch.tensor(positions)
+                    .to(like.device(), torch.ScalarType.Float)
+                    .unsqueeze(1); // [s,1]
             Tensor angle = position.mul(inverse); // [s,H/2]
             Tensor angles = torch.cat(new TensorVector(angle, angle), 1).unsqueeze(1); // [s,1,H]
             Scalar factor = new Scalar(attentionFactor());

@@ -55,8 +55,8 @@ final class TiledCrossEntropy {
             try (TensorScope scope = TensorScope.open()) {
                 long rows = Math.min(tileRows, targets.size(0) - first);
                 Tensor target = targets.narrow(0, first, rows).unsqueeze(1); // [t,1]
-                Softmax softmax = Softmax.of(logits(hidden.narrow(0, first, rows)), target);
-                sum -= softmax.logProbabilities().sum(doubles()).item_double();
+                LogitTile logits = logits(hidden.narrow(0, first, rows), target);
+                sum -= logits.logProbabilities().sum(doubles()).item_double();
             }
         }
         return sum;
@@ -73,10 +73,9 @@ final class TiledCrossEntropy {
                 long rows = Math.min(tileRows, targets.size(0) - first);
                 Tensor h = hidden.narrow(0, first, rows); // [t,D]
                 Tensor target = targets.narrow(0, first, rows).unsqueeze(1); // [t,1]
-                Softmax softmax = Softmax.of(logits(h), target);
-                sum -= softmax.logProbabilities().sum(doubles()).item_double();
-                Tensor dLogits = softmax.gap(target).mul_(new Scalar(scale)); // [t,V]
-                backward(dLogits, h, dHidden.narrow(0, first, rows));
+                LogitTile logits = logits(h, target);
+                sum -= logits.logProbabilities().sum(doubles()).item_double();
+                backward(logits.gap(), scale, h, dHidden.narrow(0, first, rows));
             }
         }
         return sum;
@@ -90,8 +89,8 @@ final class TiledCrossEntropy {
                 try (TensorScope scope = TensorScope.open()) {
                     long rows = Math.min(tileRows, targets.size(0) - first);
                     Tensor target = targets.narrow(0, first, rows).unsqueeze(1); // [t,1]
-                    Softmax softmax = Softmax.of(logits(hidden.narrow(0, first, rows)), target);
-                    all.narrow(0, first, rows).copy_(softmax.logProbabilities().squeeze(1));
+                    LogitTile logits = logits(hidden.narrow(0, first, rows), target);
+                    all.narrow(0, first, rows).copy_(logits.logProbabilities().squeeze(1));
                 }
             }
             return outer.keep(all);
@@ -111,50 +110,23 @@ final class TiledCrossEntropy {
                 Tensor h = hidden.narrow(0, first, rows); // [t,D]
                 Tensor scale = weights.narrow(0, first, rows).unsqueeze(1).neg(); // [t,1]
                 Tensor target = targets.narrow(0, first, rows).unsqueeze(1); // [t,1]
-                Tensor dLogits = Softmax.of(logits(h), target).gap(target).mul_(scale); // [t,V]
-                backward(dLogits, h, dHidden.narrow(0, first, rows));
+                backward(logits(h, target).gap().mul_(scale), 1, h, dHidden.narrow(0, first, rows));
             }
         }
     }
 
-    /**
-     * Softmax, made in the place of logits, so that no second tensor of their size exists.
-     *
-     * @param probabilities [t,V]
-     * @param logProbabilities of the targets [t,1]
-     */
-    private record Softmax(Tensor probabilities, Tensor logProbabilities) {
-
-        /** Of {@code logits} [t,V], which are lost, and {@code target} [t,1]. */
-        static Softmax of(Tensor logits, Tensor target) {
-            Tensor shifted = logits.sub_(logits.amax(new long[] {1}, true)); // at most 0
-            Tensor picked = shifted.gather(1, target); // [t,1]
-            Tensor exponentials = shifted.exp_();
-            Tensor total = exponentials.sum(new long[] {1}, true, null); // [t,1]
-            return new Softmax(exponentials.div_(total), picked.sub(total.log()));
-        }
-
-        /** The cross-entropy's gradient, in the place of the probabilities: they, minus one at the target. */
-        Tensor gap(Tensor target) {
-            Tensor minusOne = torch.full_like(target, new Scalar(-1.0)).to(torch.ScalarType.Float);
-            return probabilities.scatter_add_(1, target, minusOne);
-        }
-    }
-
-    private void backward(Tensor dLogits, Tensor hidden, Tensor dHidden) {
+    /** Backward of the product with the head; the gradient of the logits is {@code scale} times {@code dLogits} [t,V]. */
+    private void backward(Tensor dLogits, double scale, Tensor hidden, Tensor dHidden) {
         Tensor narrowed = dLogits.to(hidden.scalar_type());
-        dHidden.copy_(torch.mm(narrowed, head.value().detach()));
-        if (head.isTrained()) {
-            accumulate(dLogits, narrowed, hidden);
+        dHidden.copy_(torch.mm(narrowed, head.value().detach()).mul_(new Scalar(scale)));
+        if (!head.isTrained()) {
+            return;
         }
-    }
-
-    /** Adds dLogitsᵀ h to the head's gradient. */
-    private void accumulate(Tensor dLogits, Tensor narrowed, Tensor h) {
-        if (h.is_cuda()) {
-            head.accumulateProduct(narrowed.t(), h); // float32 products are 15 times slower there
+        if (hidden.is_cuda()) {
+            head.accumulateProduct(narrowed.t(), hidden, scale); // float32 products are 15 times slower there
         } else {
-            head.gradient().addmm_(dLogits.t(), h.to(torch.ScalarType.Float));
+            Tensor wide = hidden.to(torch.ScalarType.Float);
+            head.gradient().addmm_(dLogits.t(), wide, new Scalar(1.0), new Scalar(scale));
         }
     }
 
@@ -174,8 +146,8 @@ final class TiledCrossEntropy {
                 .device(new DeviceOptional(like.device()));
     }
 
-    private Tensor logits(Tensor hidden) {
-        return torch.linear(hidden, head.value().detach()).to(torch.ScalarType.Float);
+    private LogitTile logits(Tensor hidden, Tensor targets) {
+        return LogitTile.of(hidden, head.value().detach(), targets);
     }
 
     private static ScalarTypeOptional doubles() {

@@ -1,5 +1,6 @@
 package ulysses.runtime.segment;
 
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
@@ -74,15 +75,20 @@ public final class Parameter {
      * first, but for bfloat16 on CPU.
      */
     public void accumulateProduct(Tensor left, Tensor right) {
+        accumulateProduct(left, right, 1);
+    }
+
+    /** The same with the product {@code scale} times. */
+    public void accumulateProduct(Tensor left, Tensor right, double scale) {
         Tensor sum = gradient();
         try (TensorScope scope = TensorScope.open()) {
             if (left.scalar_type().value == sum.scalar_type().value) { // native code makes enum objects of its own
-                sum.addmm_(left, right);
+                sum.addmm_(left, right, new Scalar(1.0), new Scalar(scale));
             } else if (sum.is_cuda()) {
                 long float32 = torch.ScalarType.Float.value;
-                WIDENING_ADDMM.call(sum, left, right, float32, 1L, 1L, sum);
+                WIDENING_ADDMM.call(sum, left, right, float32, 1L, scale, sum);
             } else {
-                accumulate(torch.mm(left, right));
+                accumulate(torch.mm(left, right).mul_(new Scalar(scale)));
             }
         }
     }
