@@ -10,8 +10,8 @@ import ulysses.runtime.config.ParallelConfig;
 
 /**
  * The Spark session of one command: the one that runs in this JVM already, as in a notebook; else the one that spark-submit
- * describes; else, when no master is named, an embedded cluster on this machine with one executor a rank. Closing it ends
- * everything that it started.
+ * describes; else an embedded cluster on this machine, with one executor a rank unless a {@code local-cluster} is named. Closing
+ * it ends everything that it started.
  *
  * @param spark the session
  * @param owned whether it was started here
@@ -26,7 +26,7 @@ record JobSession(SparkSession spark, boolean owned) implements AutoCloseable {
             return new JobSession(running.get(), false);
         }
         conf.setIfMissing("spark.app.name", name);
-        if (!conf.contains("spark.master")) {
+        if (!conf.contains("spark.master") || isEmbedded(conf)) {
             int ranks = Math.max(parallel.ranks(), parallel.sequenceParallelSize());
             EmbeddedCluster.forRanks(ranks)
                     .prepare(System.getenv("SPARK_HOME"), System.getProperty("java.class.path"))
@@ -34,6 +34,11 @@ record JobSession(SparkSession spark, boolean owned) implements AutoCloseable {
             conf.setIfMissing("spark.ui.enabled", "false");
         }
         return new JobSession(SparkSession.builder().config(conf).getOrCreate(), true);
+    }
+
+    /** A {@code local-cluster} that nobody submits to: its executors know of no jars, and would be started again without end. */
+    private static boolean isEmbedded(SparkConf conf) {
+        return conf.get("spark.master").startsWith("local-cluster") && !conf.contains("spark.submit.deployMode");
     }
 
     /** The session's context. */

@@ -27,6 +27,9 @@ public record RankFailure(
         String reason,
         List<String> log) {
 
+    /** What a rank calls its phase while it trains. */
+    private static final String STEPS = "step";
+
     /** A host that nobody knows. */
     static final String NOWHERE = "unknown";
 
@@ -63,9 +66,9 @@ public record RankFailure(
         return new RankFailure(rank, host, phase, step, kind, cause, other, log);
     }
 
-    /** Whether a new attempt may help. */
+    /** Whether a new attempt may help. A process that ends without a word before its first step would do so again. */
     boolean retryable() {
-        return cause.retryable;
+        return cause.retryable || (cause == Cause.EXITED && phase.equals(STEPS));
     }
 
     /** Whether its host may be to blame; a broken connection does not tell at which end it broke. */

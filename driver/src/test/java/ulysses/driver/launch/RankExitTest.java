@@ -76,7 +76,17 @@ class RankExitTest {
         assertThat(RankFailure.first(List.of())).isEmpty();
     }
 
+    @ParameterizedTest
+    @CsvSource({"start,false", "load,false", "step,true"})
+    void triesAgainWhereAProcessThatTrainedEndedWithoutAWord(String phase, boolean again) {
+        assertThat(failure(0, phase, RankFailure.Cause.EXITED).retryable()).isEqualTo(again);
+    }
+
     private static RankFailure failure(int rank, RankFailure.Cause cause) {
-        return new RankFailure(rank, "host", "step", 3, FailureKind.INFRASTRUCTURE, cause, "reason", List.of());
+        return failure(rank, "step", cause);
+    }
+
+    private static RankFailure failure(int rank, String phase, RankFailure.Cause cause) {
+        return new RankFailure(rank, "host", phase, 3, FailureKind.INFRASTRUCTURE, cause, "reason", List.of());
     }
 }
