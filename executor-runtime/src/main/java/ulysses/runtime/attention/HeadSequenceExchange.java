@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.function.IntUnaryOperator;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import ulysses.runtime.collective.Collectives;
@@ -91,19 +92,25 @@ public final class HeadSequenceExchange {
         }
     }
 
-    /** Backward of {@link #scatterHeads}: gradients [S,n,H], [S,k,H] to [s,N,H], [s,K,H]; copies of a kv head are summed. */
+    /**
+     * Backward of {@link #scatterHeads}: gradients [S,n,H], [S,k,H] to [s,N,H], [s,K,H]; copies of a kv head are summed. What it is
+     * given is freed as soon as it is packed, since the most memory of a layer is held here.
+     */
     public Qkv gatherHeadGradients(Qkv global) {
         if (group.size() == 1) {
             return global;
         }
         try (TensorScope scope = TensorScope.open()) {
-            Tensor packed = torch.cat(new TensorVector(global.q(), global.k(), global.v()), 1); // [S, n + 2k, H]
-            Tensor received = toSequence(packed, packedHeads());
-            long s = packed.size(0) / group.size();
-            long h = packed.size(2);
-            Tensor dq = torch.empty(new long[] {s, heads.queryHeads(), h}, packed.options(), null); // [s,N,H]
-            Tensor dk = torch.zeros(new long[] {s, heads.kvHeads(), h}, packed.options()); // [s,K,H]
-            Tensor dv = torch.zeros(new long[] {s, heads.kvHeads(), h}, packed.options()); // [s,K,H]
+            long s = global.q().size(0) / group.size();
+            long h = global.q().size(2);
+            TensorOptions options = global.q().options();
+            Tensor received;
+            try (Tensor packed = packed(global)) { // [S, n + 2k, H]
+                received = toSequence(packed, packedHeads());
+            }
+            Tensor dq = torch.empty(new long[] {s, heads.queryHeads(), h}, options, null); // [s,N,H]
+            Tensor dk = torch.zeros(new long[] {s, heads.kvHeads(), h}, options); // [s,K,H]
+            Tensor dv = torch.zeros(new long[] {s, heads.kvHeads(), h}, options); // [s,K,H]
             long offset = 0;
             for (int r = 0; r < group.size(); r++) {
                 long width = heads.packed(r);
@@ -114,6 +121,14 @@ public final class HeadSequenceExchange {
                 dv.narrow(1, heads.firstKv(r), heads.kvs(r)).add_(part.v());
             }
             return kept(scope, new Qkv(dq, dk, dv));
+        }
+    }
+
+    private static Tensor packed(Qkv gradients) {
+        try (Tensor q = gradients.q();
+                Tensor k = gradients.k();
+                Tensor v = gradients.v()) {
+            return torch.cat(new TensorVector(q, k, v), 1);
         }
     }
 

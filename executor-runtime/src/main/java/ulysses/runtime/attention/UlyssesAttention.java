@@ -92,8 +92,8 @@ public final class UlyssesAttention {
     }
 
     /**
-     * Gradients of q, k and v of this rank's part; {@code dOut} is that of the output, {@code exchanged} is what forward was given.
-     * The result belongs to the caller's scope.
+     * Gradients of q, k and v of all parts for this rank's heads; {@code dOut} is that of the output, {@code exchanged} is what
+     * forward was given. The result belongs to the caller's scope.
      */
     public Qkv backward(Arriving dOut, Qkv exchanged, CoreAttention.Output output, SequenceLayout layout) {
         try (TensorScope scope = TensorScope.open()) {
@@ -101,13 +101,17 @@ public final class UlyssesAttention {
             try (PhaseClock.Span time = clock.start(Phase.EXCHANGE)) {
                 dHeads = dOut.await();
             }
-            Qkv gradients;
             try (PhaseClock.Span time = clock.start(Phase.ATTENTION)) {
-                gradients = localHeads.gather(core.backward(dHeads, exchanged, output, layout));
+                return kept(scope, localHeads.gather(core.backward(dHeads, exchanged, output, layout)));
             }
-            try (PhaseClock.Span time = clock.start(Phase.EXCHANGE)) {
-                return kept(scope, exchange.gatherHeadGradients(gradients)); // [s,N,H], [s,K,H]
-            }
+        }
+    }
+
+    /** Backward of {@link #exchange(Qkv)}: what {@link #backward} gave, which is freed, to [s,N,H], [s,K,H] in the caller's scope. */
+    public Qkv exchangeBackward(Qkv gradients) {
+        try (TensorScope scope = TensorScope.open();
+                PhaseClock.Span time = clock.start(Phase.EXCHANGE)) {
+            return kept(scope, exchange.gatherHeadGradients(gradients));
         }
     }
 

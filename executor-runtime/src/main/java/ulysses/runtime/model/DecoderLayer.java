@@ -242,9 +242,10 @@ final class DecoderLayer {
                 Tensor x = pass.x();
                 Kept kept = pass.kept();
                 Tensor dX = scope.keep(torch.empty_like(x)); // [s,D]
-                Qkv dQkv = kept.core().isPresent()
-                        ? attentionBackward(dOutput, pass, kept.core().get(), dX)
-                        : attentionRunAgain(dOutput, pass, dX);
+                Qkv dQkv = attention.exchangeBackward(
+                        kept.core().isPresent()
+                                ? attentionBackward(dOutput, pass, kept.core().get(), dX)
+                                : attentionRunAgain(dOutput, pass, dX));
                 try (PhaseClock.Span time = clock.start(Phase.PROJECTIONS)) {
                     before.backward(x, dQkv, places(x), dX);
                 }
@@ -252,7 +253,7 @@ final class DecoderLayer {
             }
         }
 
-        /** Gradients of q, k and v of this rank's tokens; {@code dX} gets what goes round attention. */
+        /** Gradients of q, k and v of this rank's heads; {@code dX} gets what goes round attention. */
         private Qkv attentionBackward(Tensor dOutput, LayerPass pass, CoreAttention.Output core, Tensor dX) {
             try (TensorScope scope = TensorScope.open();
                     Arriving dHeads = sentGradient(dOutput, pass, core, dX)) {

@@ -66,7 +66,7 @@ final class UlyssesAttentionTest {
             UlyssesAttention.Forward forward = attention.forward(exchanged, LAYOUT);
             Qkv gradients;
             try (Arriving dOut = attention.sendOutputGradient(part(dOutput, group))) {
-                gradients = attention.backward(dOut, exchanged, forward.core(), LAYOUT);
+                gradients = attention.exchangeBackward(attention.backward(dOut, exchanged, forward.core(), LAYOUT));
             }
 
             String what = "(%d,%d) on rank %d of %d: ".formatted(heads, kvHeads, group.rank(), group.size());
