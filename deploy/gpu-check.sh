@@ -4,7 +4,7 @@
 #   deploy/gpu-check.sh [correctness] [speed] [length]        all three by default
 #
 # Needs an NVIDIA driver, a Java runtime (JAVA_HOME, or java on the path), the jars of a build with -Pgpu, and the libraries of CUDA 13,
-# cuDNN 9 and NCCL 2 on LD_LIBRARY_PATH. An installation of PyTorch for CUDA 13 has them all:
+# cuDNN 9 (9.25 for its attention kernel) and NCCL 2 on LD_LIBRARY_PATH. An installation of PyTorch for CUDA 13 has them:
 #
 #   export LD_LIBRARY_PATH=$(python3 -c 'import nvidia, glob; print(":".join(glob.glob(nvidia.__path__[0] + "/*/lib")))')
 #

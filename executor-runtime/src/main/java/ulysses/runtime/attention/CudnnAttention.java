@@ -1,5 +1,7 @@
 package ulysses.runtime.attention;
 
+import org.bytedeco.cuda.global.cudart;
+import org.bytedeco.javacpp.IntPointer;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -21,9 +23,19 @@ final class CudnnAttention implements CoreAttention {
     private static final AtenOperator FORWARD = AtenOperator.named("_cudnn_attention_forward");
     private static final AtenOperator BACKWARD = AtenOperator.named("_cudnn_attention_backward");
 
-    /** Whether this machine's cuDNN does what libtorch asks of it; found out once. */
+    /** Compute capability of Hopper: on older GPUs FlashAttention-2 is as near to the peak. */
+    private static final int HOPPER = 9;
+
+    /** Whether this machine's GPU gains by it and its cuDNN does what libtorch asks of it; found out once. */
     private static final class Trial {
-        static final boolean PASSED = passes();
+        static final boolean PASSED = isForThisGpu() && passes();
+
+        private static boolean isForThisGpu() {
+            try (IntPointer major = new IntPointer(1)) {
+                int status = cudart.cudaDeviceGetAttribute(major, cudart.cudaDevAttrComputeCapabilityMajor, 0);
+                return status == cudart.cudaSuccess && major.get() >= HOPPER;
+            }
+        }
 
         private static boolean passes() {
             try (TensorScope scope = TensorScope.open()) {
