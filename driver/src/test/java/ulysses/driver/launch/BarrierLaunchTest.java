@@ -83,11 +83,11 @@ class BarrierLaunchTest {
     }
 
     @Test
-    void doesNotRetryARankThatEndsWithoutAWord() {
-        LaunchException failure = failure("steps=9,act=exit,rank=1,at=2", 3, 30);
+    void triesAgainWhereARankThatTrainedEndsWithoutAWord() {
+        LaunchException failure = failure("steps=9,act=exit,rank=1,at=2,attempts=9", 2, 30);
 
         assertThat(failure.kind()).isEqualTo(FailureKind.INFRASTRUCTURE);
-        assertThat(failure).hasMessageContaining("attempt 1: rank 1").hasMessageContaining("ended with code 9");
+        assertThat(failure).hasMessageContaining("attempt 2: rank 1").hasMessageContaining("ended with code 9");
     }
 
     @Test
