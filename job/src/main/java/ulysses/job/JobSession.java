@@ -26,7 +26,7 @@ record JobSession(SparkSession spark, boolean owned) implements AutoCloseable {
             return new JobSession(running.get(), false);
         }
         conf.setIfMissing("spark.app.name", name);
-        if (!conf.contains("spark.master") || isEmbedded(conf)) {
+        if (isEmbedded(conf)) {
             int ranks = Math.max(parallel.ranks(), parallel.sequenceParallelSize());
             EmbeddedCluster.forRanks(ranks)
                     .prepare(System.getenv("SPARK_HOME"), System.getProperty("java.class.path"))
@@ -36,9 +36,10 @@ record JobSession(SparkSession spark, boolean owned) implements AutoCloseable {
         return new JobSession(SparkSession.builder().config(conf).getOrCreate(), true);
     }
 
-    /** A {@code local-cluster} that nobody submits to: its executors know of no jars, and would be started again without end. */
+    /** Executors of a {@code local-cluster} that nobody submits to know of no jars, and would be started again without end. */
     private static boolean isEmbedded(SparkConf conf) {
-        return conf.get("spark.master").startsWith("local-cluster") && !conf.contains("spark.submit.deployMode");
+        boolean submitted = conf.contains("spark.submit.deployMode");
+        return !conf.contains("spark.master") || (conf.get("spark.master").startsWith("local-cluster") && !submitted);
     }
 
     /** The session's context. */

@@ -186,8 +186,7 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
         environment.put("GOMP_SPINCOUNT", "1000");
         environment.put("MKL_THREADING_LAYER", "INTEL"); // the one whose library NativeRuntime loads
         // glibc maps every tensor above 32 MiB anew and the kernel clears it page by page: two operations on 64 MiB
-        // took
-        // 61 ms, with memory kept by the process 6 to 10. Whoever needs memory more than time sets a lower threshold.
+        // took 61 ms, with memory kept by the process 6 to 10. Who needs memory more than time sets it lower.
         environment.put("MALLOC_ARENA_MAX", "1");
         environment.put(MMAP_THRESHOLD, System.getenv().getOrDefault(MMAP_THRESHOLD, "4294967296"));
         environment.put("MALLOC_TRIM_THRESHOLD_", "17179869184");

@@ -4,6 +4,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Collectors;
+import ulysses.runtime.mesh.RankEvent;
 
 /**
  * How one rank ended an attempt.
@@ -26,9 +27,6 @@ public record RankFailure(
         Cause cause,
         String reason,
         List<String> log) {
-
-    /** What a rank calls its phase while it trains. */
-    private static final String STEPS = "step";
 
     /** A host that nobody knows. */
     static final String NOWHERE = "unknown";
@@ -68,7 +66,7 @@ public record RankFailure(
 
     /** Whether a new attempt may help. A process that ends without a word before its first step would do so again. */
     boolean retryable() {
-        return cause.retryable || (cause == Cause.EXITED && phase.equals(STEPS));
+        return cause.retryable || (cause == Cause.EXITED && phase.equals(RankEvent.Phase.STEP));
     }
 
     /** Whether its host may be to blame; a broken connection does not tell at which end it broke. */

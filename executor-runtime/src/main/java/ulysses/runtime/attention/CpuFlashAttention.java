@@ -107,7 +107,7 @@ final class CpuFlashAttention implements CoreAttention {
                     addToKeys(gradients.v(), tile, result[2]);
                 }
             }
-            return new Qkv(scope.keep(gradients.q()), scope.keep(gradients.k()), scope.keep(gradients.v()));
+            return gradients.kept(scope);
         }
     }
 

@@ -15,7 +15,7 @@ import ulysses.runtime.memory.TensorScope;
  */
 final class CudaAttention implements CoreAttention {
 
-    /** Tokens of a document from which cuDNN's kernel is worth its preparation for each length. */
+    /** Tokens of a document from which cuDNN's kernel is taken, which prepares itself for each length; chosen, not tuned. */
     private static final int CUDNN_FROM = 8192;
 
     /** Of q in one call in bfloat16: backward's float32 sums then take 1 GiB; 65,536 tokens of 32 heads of 128. */
@@ -83,9 +83,10 @@ final class CudaAttention implements CoreAttention {
                             span.kernel().backward(span.tokens(dOut), span.of(qkv), span.of(output), span.documents()))
                     .toList();
             return new Qkv(
-                    scope.keep(joined(parts.stream().map(Qkv::q).toList(), 0)),
-                    scope.keep(joined(parts.stream().map(Qkv::k).toList(), 0)),
-                    scope.keep(joined(parts.stream().map(Qkv::v).toList(), 0)));
+                            joined(parts.stream().map(Qkv::q).toList(), 0),
+                            joined(parts.stream().map(Qkv::k).toList(), 0),
+                            joined(parts.stream().map(Qkv::v).toList(), 0))
+                    .kept(scope);
         }
     }
 

@@ -75,7 +75,7 @@ final class CudaFlashAttention implements CoreAttention {
                     null,
                     windowLeft(),
                     window == 0 ? null : 0L);
-            return new Qkv(scope.keep(result[0]), scope.keep(result[1]), scope.keep(result[2]));
+            return new Qkv(result[0], result[1], result[2]).kept(scope);
         }
     }
 

@@ -109,7 +109,7 @@ final class CudnnAttention implements CoreAttention {
                     0.0,
                     true,
                     null);
-            return new Qkv(scope.keep(tokens(result[0])), scope.keep(tokens(result[1])), scope.keep(tokens(result[2])));
+            return new Qkv(tokens(result[0]), tokens(result[1]), tokens(result[2])).kept(scope);
         }
     }
 

@@ -53,7 +53,13 @@ public final class HeadSequenceExchange {
     }
 
     /** q, k and v, or their gradients. */
-    public record Qkv(Tensor q, Tensor k, Tensor v) {}
+    public record Qkv(Tensor q, Tensor k, Tensor v) {
+
+        /** The same three, handed to the scope that encloses {@code scope}. */
+        public Qkv kept(TensorScope scope) {
+            return new Qkv(scope.keep(q), scope.keep(k), scope.keep(v));
+        }
+    }
 
     /** What is on its way. Closing waits for it if nobody did. */
     public interface Arriving extends AutoCloseable {
@@ -72,7 +78,7 @@ public final class HeadSequenceExchange {
         }
         try (TensorScope scope = TensorScope.open();
                 Arriving all = send(List.of(query(local.q()), kv(local.k()), kv(local.v())))) {
-            return kept(scope, split(all.await(), group.rank()));
+            return split(all.await(), group.rank()).kept(scope);
         }
     }
 
@@ -88,13 +94,13 @@ public final class HeadSequenceExchange {
             Tensor values = v.await();
             Tensor packed = both.await(); // [S, n + k, H]
             long n = heads.queries(group.rank());
-            return kept(scope, new Qkv(packed.narrow(1, 0, n), packed.narrow(1, n, packed.size(1) - n), values));
+            return new Qkv(packed.narrow(1, 0, n), packed.narrow(1, n, packed.size(1) - n), values).kept(scope);
         }
     }
 
     /**
-     * Backward of {@link #scatterHeads}: gradients [S,n,H], [S,k,H] to [s,N,H], [s,K,H]; copies of a kv head are summed. What it is
-     * given is freed as soon as it is packed, since the most memory of a layer is held here.
+     * Backward of {@link #scatterHeads}: gradients [S,n,H], [S,k,H] to [s,N,H], [s,K,H]; copies of a kv head are summed. With
+     * more ranks than one, what it is given is freed as soon as it is packed, since the most memory of a layer is held here.
      */
     public Qkv gatherHeadGradients(Qkv global) {
         if (group.size() == 1) {
@@ -120,7 +126,7 @@ public final class HeadSequenceExchange {
                 dk.narrow(1, heads.firstKv(r), heads.kvs(r)).add_(part.k());
                 dv.narrow(1, heads.firstKv(r), heads.kvs(r)).add_(part.v());
             }
-            return kept(scope, new Qkv(dq, dk, dv));
+            return new Qkv(dq, dk, dv).kept(scope);
         }
     }
 
@@ -261,10 +267,6 @@ public final class HeadSequenceExchange {
         long n = heads.queries(rank);
         long k = heads.kvs(rank);
         return new Qkv(packed.narrow(1, 0, n), packed.narrow(1, n, k), packed.narrow(1, n + k, k));
-    }
-
-    private static Qkv kept(TensorScope scope, Qkv qkv) {
-        return new Qkv(scope.keep(qkv.q()), scope.keep(qkv.k()), scope.keep(qkv.v()));
     }
 
     private long[] packedHeads() {

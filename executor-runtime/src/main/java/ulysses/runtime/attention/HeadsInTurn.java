@@ -78,7 +78,7 @@ record HeadsInTurn(CoreAttention kernel, long elements) implements CoreAttention
                 here.k().copy_(part.k());
                 here.v().copy_(part.v());
             });
-            return new Qkv(scope.keep(gradients.q()), scope.keep(gradients.k()), scope.keep(gradients.v()));
+            return gradients.kept(scope);
         }
     }
 

@@ -44,7 +44,7 @@ public final class UlyssesAttention {
     public Qkv exchange(Qkv local) {
         try (TensorScope scope = TensorScope.open();
                 PhaseClock.Span time = clock.start(Phase.EXCHANGE)) {
-            return kept(scope, localHeads.spread(exchange.scatterHeads(local))); // [S,n,H], [S,k,H]
+            return localHeads.spread(exchange.scatterHeads(local)).kept(scope); // [S,n,H], [S,k,H]
         }
     }
 
@@ -59,7 +59,7 @@ public final class UlyssesAttention {
     public Qkv exchange(Tensor q, Tensor k, Arriving v) {
         try (TensorScope scope = TensorScope.open();
                 PhaseClock.Span time = clock.start(Phase.EXCHANGE)) {
-            return kept(scope, localHeads.spread(exchange.scatterHeads(q, k, v))); // [S,n,H], [S,k,H]
+            return localHeads.spread(exchange.scatterHeads(q, k, v)).kept(scope); // [S,n,H], [S,k,H]
         }
     }
 
@@ -102,21 +102,19 @@ public final class UlyssesAttention {
                 dHeads = dOut.await();
             }
             try (PhaseClock.Span time = clock.start(Phase.ATTENTION)) {
-                return kept(scope, localHeads.gather(core.backward(dHeads, exchanged, output, layout)));
+                return localHeads
+                        .gather(core.backward(dHeads, exchanged, output, layout))
+                        .kept(scope);
             }
         }
     }
 
-    /** Backward of {@link #exchange(Qkv)}: what {@link #backward} gave, which is freed, to [s,N,H], [s,K,H] in the caller's scope. */
+    /** Backward of {@link #exchange(Qkv)}: what {@link #backward} gave to [s,N,H], [s,K,H] in the caller's scope; use the former no more. */
     public Qkv exchangeBackward(Qkv gradients) {
         try (TensorScope scope = TensorScope.open();
                 PhaseClock.Span time = clock.start(Phase.EXCHANGE)) {
-            return kept(scope, exchange.gatherHeadGradients(gradients));
+            return exchange.gatherHeadGradients(gradients).kept(scope);
         }
-    }
-
-    private static Qkv kept(TensorScope scope, Qkv qkv) {
-        return new Qkv(scope.keep(qkv.q()), scope.keep(qkv.k()), scope.keep(qkv.v()));
     }
 
     /**

@@ -42,7 +42,11 @@ public sealed interface RankEvent {
     record Placed(int rank, String host, @Nullable String device) implements RankEvent {}
 
     /** The rank begins {@code phase} (connect, load, step, evaluate, checkpoint, export) at optimizer step {@code step}. */
-    record Phase(int rank, String phase, long step) implements RankEvent {}
+    record Phase(int rank, String phase, long step) implements RankEvent {
+
+        /** What the phase is called in which optimizer steps are done. */
+        public static final String STEP = "step";
+    }
 
     /**
      * An optimizer step is done; only rank 0 reports it.

@@ -34,7 +34,7 @@ record BeforeAttention(
                 queryAndKey(tile, normed, places, result.q(), result.k());
                 value(tile, normed, places, result.v());
             });
-            return new Qkv(scope.keep(result.q()), scope.keep(result.k()), scope.keep(result.v()));
+            return result.kept(scope);
         }
     }
 

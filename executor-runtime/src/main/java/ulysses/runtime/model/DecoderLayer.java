@@ -168,7 +168,7 @@ final class DecoderLayer {
                 try (PhaseClock.Span time = clock.start(Phase.PROJECTIONS)) {
                     local = before.forward(x, places(x));
                 }
-                return kept(scope, attention.exchange(local));
+                return attention.exchange(local).kept(scope);
             }
         }
 
@@ -180,7 +180,7 @@ final class DecoderLayer {
                 try (PhaseClock.Span time = clock.start(Phase.PROJECTIONS)) {
                     made = before.queriesAndKeys(x, places(x));
                 }
-                return kept(scope, attention.exchange(made.q(), made.k(), values));
+                return attention.exchange(made.q(), made.k(), values).kept(scope);
             }
         }
 
@@ -258,7 +258,7 @@ final class DecoderLayer {
             try (TensorScope scope = TensorScope.open();
                     Arriving dHeads = sentGradient(dOutput, pass, core, dX)) {
                 Qkv exchanged = pass.kept().exchanged().orElseGet(() -> exchanged(pass.x()));
-                return kept(scope, attention.backward(dHeads, exchanged, core, layout));
+                return attention.backward(dHeads, exchanged, core, layout).kept(scope);
             }
         }
 
@@ -277,7 +277,9 @@ final class DecoderLayer {
                 UlyssesAttention.Forward again = attention.forward(exchanged, layout);
                 Tensor dAttended = finishBackward(dOutput, pass, again.output(), dX);
                 try (Arriving dHeads = attention.sendOutputGradient(dAttended)) {
-                    return kept(scope, attention.backward(dHeads, exchanged, again.core(), layout));
+                    return attention
+                            .backward(dHeads, exchanged, again.core(), layout)
+                            .kept(scope);
                 }
             }
         }
@@ -326,10 +328,6 @@ final class DecoderLayer {
 
     private static Tensor joined(Tensor heads) {
         return heads.reshape(heads.size(0), heads.size(1) * heads.size(2)); // [s,N*H]
-    }
-
-    private static Qkv kept(TensorScope scope, Qkv qkv) {
-        return new Qkv(scope.keep(qkv.q()), scope.keep(qkv.k()), scope.keep(qkv.v()));
     }
 
     private static Qkv owned(Qkv qkv) {

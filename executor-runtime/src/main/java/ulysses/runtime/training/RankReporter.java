@@ -40,7 +40,7 @@ final class RankReporter {
     synchronized void phase(String phase, long step) {
         long now = System.nanoTime();
         this.step = step;
-        if (!phase.equals(lastPhase) && !phase.equals("step")) {
+        if (!phase.equals(lastPhase) && !phase.equals(RankEvent.Phase.STEP)) {
             LOG.info("{} at step {}", phase, step);
         }
         if (!phase.equals(lastPhase) || now - lastPhaseNanos >= HEARTBEAT_NANOS) {

@@ -72,7 +72,7 @@ final class TrainLoop {
         double secondsBefore = state.seconds();
         while (state.step() < total) {
             parts.checkpoints().check();
-            parts.reporter().phase("step", state.step() + 1);
+            parts.reporter().phase(RankEvent.Phase.STEP, state.step() + 1);
             parts.profile().begin(state.step() + 1, first, total);
             StepBatches batches = batches();
             StepMetrics metrics = parts.step().run(batches, schedule.at(state.step()));
