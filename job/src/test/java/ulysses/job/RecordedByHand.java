@@ -19,9 +19,10 @@ class RecordedByHand {
 
     @ParameterizedTest(name = "{0} on {3} ranks")
     @CsvSource({
+        "sft-full, llama-64, small-bpe-llama3, 1",
         "sft-full, llama-64, small-bpe-llama3, 2",
         "sft-full-qwen2, qwen2-112, small-bpe-qwen, 1",
-        "pt-full, llama-64, small-bpe-llama3, 1"
+        "pt-full, llama-64, small-bpe-llama3, 2"
     })
     void runs(String name, String model, String tokenizer, int ranks) throws IOException {
         RecordedRunsTest test = new RecordedRunsTest();
@@ -33,6 +34,7 @@ class RecordedByHand {
     @ParameterizedTest(name = "{0} on {4} ranks")
     @CsvSource({
         "sft-lora, llama-64, llama-64-r8, small-bpe-llama3, 1, auto",
+        "sft-lora, llama-64, llama-64-r8, small-bpe-llama3, 2, auto",
         "sft-train-on-prompt, llama-64, llama-64-r8, small-bpe-llama3, 2, auto"
     })
     void adapters(String name, String model, String adapter, String tokenizer, int ranks, String packingMode)
@@ -45,6 +47,7 @@ class RecordedByHand {
 
     @ParameterizedTest(name = "{0} on {3} ranks")
     @CsvSource({
+        "dpo-full-ipo, llama-64, small-bpe-llama3, 2",
         "dpo-lora-simpo, qwen2-112, small-bpe-qwen, 2",
         "dpo-lora-hinge, llama-64, small-bpe-llama3, 2",
         "dpo-lora-orpo, llama-64, small-bpe-llama3, 2"
@@ -57,7 +60,7 @@ class RecordedByHand {
     }
 
     @ParameterizedTest(name = "{0}, {1} rows a rank, {2} ranks in groups of {3}")
-    @CsvSource({"attention_mask, 2, 1, 1", "attention_mask, 2, 2, 2"})
+    @CsvSource({"attention_mask, 1, 2, 1", "attention_mask, 2, 1, 1", "attention_mask, 2, 2, 2"})
     void tokenizedRows(String rows, int batch, int ranks, int group) throws IOException {
         TokenizedRowsTest test = new TokenizedRowsTest();
         test.folder = folder;

@@ -35,9 +35,8 @@ class RecordedRunsTest {
 
     @ParameterizedTest(name = "{0} on {3} ranks")
     @CsvSource({
-        "sft-full, llama-64, small-bpe-llama3, 1",
+        "pt-full, llama-64, small-bpe-llama3, 1",
         "sft-full-qwen2, qwen2-112, small-bpe-qwen, 2",
-        "pt-full, llama-64, small-bpe-llama3, 2",
         "sft-neat-packing, llama-64, small-bpe-llama3, 2"
     })
     void sameYamlGivesTheSameRun(String name, String model, String tokenizer, int ranks) throws IOException {
@@ -81,7 +80,6 @@ class RecordedRunsTest {
     /** The adapter that each run starts from, as the recording did, and that PEFT wrote. */
     @ParameterizedTest(name = "{0} on {4} ranks")
     @CsvSource({
-        "sft-lora, llama-64, llama-64-r8, small-bpe-llama3, 2, auto",
         "sft-packing, llama-64, llama-64-r8, small-bpe-llama3, 2, llamafactory",
         "sft-eval-qwen2, qwen2-112, qwen2-112-r8, small-bpe-qwen, 2, auto"
     })

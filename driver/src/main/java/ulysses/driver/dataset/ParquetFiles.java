@@ -1,12 +1,17 @@
 package ulysses.driver.dataset;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.Iterator;
 import java.util.List;
+import java.util.NoSuchElementException;
+import java.util.function.Supplier;
+import org.apache.spark.TaskKilledException;
 import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
+import ulysses.runtime.data.DataException;
 
 /** Parquet files through Spark's own reader, which knows the number of each row in its file. */
 final class ParquetFiles {
@@ -23,7 +28,9 @@ final class ParquetFiles {
             Dataset<Row> table = table(session, file);
             long first = count;
             String path = file.path();
-            rows = rows.union(table.toJavaRDD().map(row -> rawRow(row, first, path)));
+            rows = rows.union(table.toJavaRDD()
+                    .mapPartitions(each -> new Read(each, file))
+                    .map(row -> rawRow(row, first, path)));
             count += counted(table, file);
         }
         return new NumberedRows(rows, count);
@@ -33,7 +40,7 @@ final class ParquetFiles {
         try {
             return session.read().parquet(file.path()).selectExpr("*", "_metadata.row_index as " + ROW_INDEX);
         } catch (Exception failure) { // SparkException is checked but not declared
-            throw SplitReader.unreadable(file, failure);
+            throw unreadable(file, failure);
         }
     }
 
@@ -41,7 +48,39 @@ final class ParquetFiles {
         try {
             return table.count();
         } catch (Exception failure) { // as above
-            throw SplitReader.unreadable(file, failure);
+            throw unreadable(file, failure);
+        }
+    }
+
+    /** Spark wraps what the Parquet library says in its own words for developers. */
+    private static DataException unreadable(SourceFile file, Exception failure) {
+        Exception root = failure;
+        while (root.getCause() instanceof Exception cause) {
+            root = cause;
+        }
+        return SplitReader.unreadable(file, root);
+    }
+
+    /** Rows whose pages are read as they are asked for; one that can't be is the file's fault, not the task's. */
+    private record Read(Iterator<Row> rows, SourceFile file) implements Iterator<Row> {
+        @Override
+        public boolean hasNext() {
+            return get(rows::hasNext);
+        }
+
+        @Override
+        public Row next() {
+            return get(rows::next);
+        }
+
+        private <T> T get(Supplier<T> what) {
+            try {
+                return what.get();
+            } catch (TaskKilledException | NoSuchElementException ending) {
+                throw ending;
+            } catch (Exception failure) { // as above
+                throw unreadable(file, failure);
+            }
         }
     }
 

@@ -89,6 +89,11 @@ public record HardwareProfile(
         try {
             Map<String, HardwareProfile> entries =
                     new YAMLMapper().readValue(yaml, new TypeReference<LinkedHashMap<String, HardwareProfile>>() {});
+            if (entries == null || entries.containsValue(null)) {
+                throw new ConfigException(
+                        FILE,
+                        List.of("it is empty, or an entry has no figures; correct it as conf/hardware.yaml says"));
+            }
             List<HardwareProfile> profiles = new ArrayList<>();
             entries.forEach((name, profile) -> profiles.add(profile.named(name)));
             return List.copyOf(profiles);

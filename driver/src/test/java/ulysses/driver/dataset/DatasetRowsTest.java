@@ -10,12 +10,14 @@ import java.nio.channels.Channels;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.apache.arrow.memory.RootAllocator;
 import org.apache.arrow.vector.VarCharVector;
 import org.apache.arrow.vector.VectorSchemaRoot;
@@ -204,6 +206,27 @@ class DatasetRowsTest {
 
         assertThat(examples("{\"file_name\": \"table\", \"formatting\": \"sharegpt\"}"))
                 .isEqualTo(List.of(asked("Hi", "Ho")));
+    }
+
+    @Test
+    void refusesParquetWithADamagedPage() throws IOException {
+        session.sql("select 'Hi' as instruction, 'Ho' as output")
+                .coalesce(1)
+                .write()
+                .parquet(folder.resolve("written").toString());
+        Path file = folder.resolve("rows.parquet");
+        try (Stream<Path> files = Files.list(folder.resolve("written"))) {
+            byte[] bytes =
+                    Files.readAllBytes(files.filter(path -> path.toString().endsWith(".parquet"))
+                            .findFirst()
+                            .orElseThrow());
+            Arrays.fill(bytes, 4, 20, (byte) 0xff); // the header of the first page; all is well up to the footer
+            Files.write(file, bytes);
+        }
+
+        assertThat(refusal("{\"file_name\": \"rows.parquet\"}"))
+                .startsWith("DIR/rows.parquet can't be read as Parquet: ")
+                .endsWith("; write it again, or give it the ending of what it is");
     }
 
     @ParameterizedTest

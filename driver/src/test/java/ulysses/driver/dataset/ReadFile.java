@@ -7,6 +7,7 @@ import java.util.Iterator;
 import java.util.List;
 import java.util.function.Consumer;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.spark.api.java.JavaSparkContext;
 import ulysses.driver.dataset.DatasetEntry.Formatting;
 
 /** The rows of one file as tasks of Spark read them, without Spark; for tests with many files. */
@@ -27,6 +28,17 @@ public final class ReadFile {
                             entry.formatting() == Formatting.OPENAI ? shape.fill(row.value()) : row.value()));
                 }
             }
+        }
+    }
+
+    /** How many rows a Parquet file has, as the product reads them; a failure that it explains to the user comes as itself. */
+    public static int parquet(JavaSparkContext spark, Path file) throws Exception {
+        long length = Files.size(file);
+        SourceFile source = new SourceFile(file.toString(), FileType.PARQUET, length);
+        try {
+            return NumberedRows.read(spark, List.of(source)).rows().collect().size();
+        } catch (Exception failure) { // SparkException is checked but not declared
+            throw DatasetRows.dataException(failure).map(Exception.class::cast).orElse(failure);
         }
     }
 

@@ -14,11 +14,12 @@ import java.util.concurrent.TimeUnit;
 public final class ReaderFuzz {
     private ReaderFuzz() {}
 
-    /** All readers, with valid files in {@code folder}. */
+    /** All readers but Parquet's, with valid files in {@code folder}. */
     static List<FuzzedReader> readers(Path folder) throws IOException {
         List<FuzzedReader> readers = new ArrayList<>(RankReaders.in(folder));
         readers.addAll(DatasetReaders.in(folder));
         readers.addAll(TokenizerReaders.in(folder));
+        readers.addAll(DriverReaders.in(folder));
         return readers;
     }
 
@@ -27,7 +28,9 @@ public final class ReaderFuzz {
         long seconds = Long.parseLong(arguments[1]);
         long seed = Long.parseLong(arguments[2]);
         List<String> named = List.of(arguments).subList(3, arguments.length);
-        List<FuzzedReader> readers = readers(folder).stream()
+        List<FuzzedReader> all = new ArrayList<>(readers(folder));
+        all.add(DriverReaders.parquet(folder));
+        List<FuzzedReader> readers = all.stream()
                 .filter(reader -> named.isEmpty() || named.contains(reader.name()))
                 .toList();
         System.exit(report(readers, seconds, seed) == 0 ? 0 : 1);

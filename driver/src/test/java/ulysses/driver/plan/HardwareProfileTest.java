@@ -4,6 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import ulysses.driver.plan.HardwareProfile.Machine;
 import ulysses.runtime.config.ConfigException;
 
@@ -39,5 +41,14 @@ class HardwareProfileTest {
                 .isInstanceOf(ConfigException.class)
                 .hasMessageContaining("hardware.yaml")
                 .hasMessageContaining("a figure is missing");
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"", "mine:\n", "---\n"})
+    void refusesAFileOrAnEntryWithoutFigures(String yaml) {
+        assertThatThrownBy(() -> HardwareProfile.parse(yaml))
+                .isInstanceOf(ConfigException.class)
+                .hasMessageContaining("hardware.yaml")
+                .hasMessageContaining("correct it as conf/hardware.yaml says");
     }
 }

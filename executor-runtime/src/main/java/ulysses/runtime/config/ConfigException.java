@@ -2,11 +2,15 @@ package ulysses.runtime.config;
 
 import java.io.Serial;
 import java.util.List;
+import java.util.stream.Collectors;
 
 /** What is wrong with a user's configuration: all problems at once, each with key, value, limit and what to do. */
 public final class ConfigException extends RuntimeException {
     @Serial
     private static final long serialVersionUID = 1L;
+
+    /** Characters of a problem that are shown; a value may be a whole document. */
+    private static final int SHOWN = 2000;
 
     private final String[] problems;
 
@@ -16,7 +20,7 @@ public final class ConfigException extends RuntimeException {
      */
     public ConfigException(String source, List<String> problems) {
         super(message(source, problems));
-        this.problems = problems.toArray(String[]::new);
+        this.problems = problems.stream().map(ConfigException::shown).toArray(String[]::new);
     }
 
     /** One sentence each, in the order of the source. */
@@ -29,6 +33,15 @@ public final class ConfigException extends RuntimeException {
             throw new IllegalArgumentException("a ConfigException needs a problem");
         }
         String count = problems.size() == 1 ? "1 problem" : problems.size() + " problems";
-        return count + " in " + source + ":\n- " + String.join("\n- ", problems);
+        return count + " in " + source + ":\n- "
+                + problems.stream().map(ConfigException::shown).collect(Collectors.joining("\n- "));
+    }
+
+    /** Without its middle if it is long: what is wrong stands at its begin, what to do at its end. */
+    private static String shown(String problem) {
+        int half = SHOWN / 2;
+        return problem.length() <= SHOWN
+                ? problem
+                : problem.substring(0, half) + " ... " + problem.substring(problem.length() - half);
     }
 }

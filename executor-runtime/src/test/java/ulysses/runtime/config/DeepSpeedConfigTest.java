@@ -92,6 +92,17 @@ class DeepSpeedConfigTest {
     }
 
     @Test
+    void aValueAsLongAsADocumentIsShownWithoutItsMiddle() {
+        String nested = "[{\"a\": ".repeat(400) + "1" + "}]".repeat(400);
+
+        assertThatThrownBy(() -> load("{\"fp16\": {\"enabled\": %s}}".formatted(nested), ""))
+                .isInstanceOf(ConfigException.class)
+                .hasMessageContaining("fp16 [{a: [{a: ")
+                .hasMessageContaining("ds.json")
+                .satisfies(refused -> assertThat(refused.getMessage()).hasSizeLessThan(3000));
+    }
+
+    @Test
     void theMappingItselfMayStandInTheYaml() {
         String file = ConfigFileTest.write(
                 folder, ConfigFileTest.SMALLEST + "deepspeed:\n  gradient_accumulation_steps: 5\n");
