@@ -262,6 +262,28 @@ class BadInputTest {
         expectFailureOfStorage(run);
     }
 
+    /** No file may grow beyond 32 KiB, which the rows of this data set need more than; the kernel refuses the rest. */
+    @Test
+    void saysThatADiskIsFullWhileRowsArePrepared() throws Exception {
+        List<String> limit = List.of("sh", "-c", "ulimit -f 64 && exec \"$@\"", "sh");
+        List<String> options = List.of("-Dspark.master=local[1]", "-XX:-UsePerfData");
+        List<String> arguments = List.of(arguments("max_samples=1000", "prepare"));
+
+        try (JobProcess process = JobProcess.start(limit, folder, options, arguments)) {
+            JobRun run = process.await();
+
+            assertThat(run.code()).as(run.err()).isEqualTo(STORAGE);
+            assertThat(run.err())
+                    .contains("rows can't be written to file:" + folder.resolve("out/prepared"))
+                    .contains("File too large; a disk is full")
+                    .contains("then run the same command again");
+        }
+        assertThat(JobRun.of(arguments("max_samples=1000", "prepare"))
+                        .succeeded()
+                        .out())
+                .contains("prepared rows: ");
+    }
+
     private static void expectFailureOfStorage(JobRun run) {
         assertThat(run.code()).as(run.err()).isEqualTo(STORAGE);
         assertThat(run.err()).contains("no-checkpoint").contains("use another checkpoint");

@@ -16,7 +16,14 @@ record JobProcess(Process process, Path out, Path err) implements AutoCloseable 
 
     /** Starts it; {@code jvmOptions} are such as {@code -Dspark.key=value}. */
     static JobProcess start(Path folder, List<String> jvmOptions, List<String> arguments) throws IOException {
-        List<String> line = new ArrayList<>(List.of(
+        return start(List.of(), folder, jvmOptions, arguments);
+    }
+
+    /** The same behind {@code prefix}, a command that runs the command behind it. */
+    static JobProcess start(List<String> prefix, Path folder, List<String> jvmOptions, List<String> arguments)
+            throws IOException {
+        List<String> line = new ArrayList<>(prefix);
+        line.addAll(List.of(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                 "-Xmx512m",
                 "-XX:+UseSerialGC",
