@@ -72,7 +72,6 @@ public record LocalRanks(String mainClass, RankMesh mesh, int threads, Path dire
                         Files.createDirectories(directory.resolve("process-" + rank)),
                         threads,
                         gpu,
-                        null,
                         Map.of(),
                         null),
                 new SparkConf(),

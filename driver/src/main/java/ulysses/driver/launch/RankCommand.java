@@ -39,6 +39,8 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
 
     private static final String CACHE_PROPERTY = "org.bytedeco.javacpp.cachedir";
 
+    private static final String NCCL_FILE = "NCCL_CONF_FILE";
+
     RankCommand {
         line = List.copyOf(line);
         environment = Map.copyOf(environment);
@@ -52,7 +54,6 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
      * @param directory where the child runs
      * @param threads threads for local math
      * @param device the one GPU the child may see; null on CPU
-     * @param networkInterface the one that carries the advertised address, if known
      * @param hadoop file system settings of the driver
      * @param natives folder with jars of native libraries, if the job's own jar has none
      */
@@ -62,7 +63,6 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
             Path directory,
             int threads,
             @Nullable String device,
-            @Nullable String networkInterface,
             Map<String, String> hadoop,
             @Nullable Path natives) {}
 
@@ -102,6 +102,17 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
         }
         entries.remove("");
         return String.join(File.pathSeparator, entries);
+    }
+
+    /** Tells NCCL of the rank in {@code directory} which interface leads to the others, unless the user did. */
+    static void writeInterface(Path directory, String networkInterface) throws IOException {
+        if (System.getenv("NCCL_SOCKET_IFNAME") == null) {
+            Files.writeString(Path.of(ncclFile(directory)), "NCCL_SOCKET_IFNAME==" + networkInterface + "\n");
+        }
+    }
+
+    private static String ncclFile(Path directory) {
+        return directory.resolve("nccl.conf").toString();
     }
 
     private static List<String> jars(Path folder) throws IOException {
@@ -195,9 +206,8 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
             environment.put("CUDA_VISIBLE_DEVICES", wishes.device());
             // The lengths of steps differ: segments that grow leave no holes of the wrong size.
             environment.put("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True");
-        }
-        if (wishes.networkInterface() != null) {
-            environment.put("GLOO_SOCKET_IFNAME", wishes.networkInterface());
+            // NCCL reads it when the rank opens its groups; the interface is known when the tasks have met.
+            environment.put(NCCL_FILE, System.getenv().getOrDefault(NCCL_FILE, ncclFile(wishes.directory())));
         }
         return environment;
     }

@@ -10,6 +10,8 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.stream.IntStream;
 import org.apache.spark.BarrierTaskContext;
@@ -42,6 +44,14 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
 
     /** What a task gives that has no rank, because others have them all, or because there are too few others. */
     private static final int NO_RANK = -1;
+
+    /** Share of a GPU's memory that others may hold when a rank starts on it. */
+    static final String GPU_IN_USE = "spark.ulysses.gpu.maxInUse";
+
+    /** The program that tells of GPUs. */
+    static final String GPU_PROGRAM = "spark.ulysses.gpu.program";
+
+    private static final int GPU_PATIENCE_SECONDS = 20; // chosen: a rank of the attempt before may be about to go
 
     private static final String THREADS = "OMP_NUM_THREADS";
 
@@ -129,13 +139,16 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
         private final DriverLink link;
         private final TaskHost host;
         private final int threads;
+        private final @Nullable String device;
 
-        Supervision(BarrierTaskContext context, RankJob shared, DriverLink link, TaskHost host) {
+        Supervision(BarrierTaskContext context, RankJob shared, DriverLink link, TaskHost host)
+                throws InterruptedException {
             this.context = context;
             this.shared = shared;
             this.link = link;
             this.host = host;
             this.threads = threads();
+            this.device = device();
         }
 
         int run() throws IOException, InterruptedException {
@@ -156,15 +169,13 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
 
         private RankCommand command(Path directory) throws IOException {
             ClassLoader loader = Thread.currentThread().getContextClassLoader();
-            String preset = System.getenv("GLOO_SOCKET_IFNAME");
             return RankCommand.prepare(
                     new RankCommand.Wishes(
                             shared.mainClass(),
                             shared.runId() + "/" + attempt.number(),
                             directory,
                             threads,
-                            device(),
-                            preset != null ? preset : host.networkInterface().orElse(null),
+                            device,
                             hadoop,
                             Path.of(SparkFiles.getRootDirectory(), RankCommand.NATIVES)
                                     .toAbsolutePath()),
@@ -172,26 +183,45 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
                     loader);
         }
 
-        /** Both all-gathers; the child has its assignment afterwards. */
+        /** All all-gathers; the child has its assignment afterwards. */
         private int meet(RankProcess child, Path directory) throws IOException, InterruptedException {
             Rendezvous rendezvous = rendezvous(context);
             Seat seat = new Seat(
-                    context.partitionId(), host.address(), SparkEnv.get().executorId(), device(), child.processId());
-            List<Placement> places = rendezvous.seat(seat, shared.mesh().sequenceParallelSize());
+                    context.partitionId(), host.address(), SparkEnv.get().executorId(), device, child.processId());
+            Rendezvous.Seating seating = seating(rendezvous, seat);
+            List<Placement> places = seating.places();
             Placement mine = places.stream()
                     .filter(place -> place.seat().partition() == seat.partition())
                     .findFirst()
                     .orElseThrow();
             link.send(new RankReport.Seated(mine.rank(), child.processId(), seat.device()));
+            String address = seating.address(host.address());
+            if (seat.device() != null && seating.severalHosts()) {
+                Optional<String> leading = TaskHost.networkInterface(address);
+                if (leading.isPresent()) {
+                    RankCommand.writeInterface(directory, leading.get());
+                }
+            }
             if (mine.rank() == 0) {
                 warnOfGroupsAcrossHosts(places);
-                child.assign(assignment(0, new Rendezvous.Store(host.address(), 0), directory));
-                rendezvous.publish(new Rendezvous.Store(host.address(), storePort(child)));
+                child.assign(assignment(0, address, new Rendezvous.Store(address, 0), directory));
+                rendezvous.publish(new Rendezvous.Store(address, storePort(child)));
             } else {
                 Rendezvous.Store store = rendezvous.await(places.get(0).seat().partition());
-                child.assign(assignment(mine.rank(), store, directory));
+                child.assign(assignment(mine.rank(), address, store, directory));
             }
             return mine.rank();
+        }
+
+        private Rendezvous.Seating seating(Rendezvous rendezvous, Seat seat) throws IOException, InterruptedException {
+            int group = shared.mesh().sequenceParallelSize();
+            if (!host.speaks()) {
+                return rendezvous.seat(seat, group, null);
+            }
+            String chosen = System.getenv(device == null ? "GLOO_SOCKET_IFNAME" : "NCCL_SOCKET_IFNAME");
+            try (AddressProbe probe = AddressProbe.listen(host.address(), host.addresses(chosen))) {
+                return rendezvous.seat(seat, group, probe);
+            }
         }
 
         private void warnOfGroupsAcrossHosts(List<Placement> places) {
@@ -226,11 +256,11 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
             }
         }
 
-        private RankAssignment assignment(int rank, Rendezvous.Store store, Path directory) {
+        private RankAssignment assignment(int rank, String address, Rendezvous.Store store, Path directory) {
             return new RankAssignment(
                     rank,
                     shared.mesh(),
-                    host.address(),
+                    address,
                     store.host(),
                     store.port(),
                     attempt.number(),
@@ -248,7 +278,8 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
             return new IllegalStateException(failure.describe());
         }
 
-        private @Nullable String device() {
+        /** The GPU of the task, by its UUID where that is known; null on CPU. */
+        private @Nullable String device() throws InterruptedException {
             if (shared.config().parallel().device() == Device.CPU) {
                 return null;
             }
@@ -259,7 +290,27 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
                         "device: cuda, but Spark gave task %d no GPU; set spark.executor.resource.gpu.amount and a discovery script"
                                 .formatted(context.partitionId()));
             }
-            return RankCommand.visibleDevice(System.getenv("CUDA_VISIBLE_DEVICES"), gpu.addresses()[0]);
+            String given = RankCommand.visibleDevice(System.getenv("CUDA_VISIBLE_DEVICES"), gpu.addresses()[0]);
+            return freeGpu(given).map(GpuState::uuid).orElse(given);
+        }
+
+        /** Waits for the GPU to be free; empty if nobody can tell. */
+        private Optional<GpuState> freeGpu(String given) throws InterruptedException {
+            double share = conf.getDouble(GPU_IN_USE, 0.1);
+            String program = conf.get(GPU_PROGRAM, "nvidia-smi");
+            int patience =
+                    Math.min(GPU_PATIENCE_SECONDS, shared.config().parallel().rendezvousSeconds());
+            long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(patience);
+            Optional<GpuState> state = GpuState.of(program, given);
+            while (state.isPresent() && !state.get().isFree(share)) {
+                if (System.nanoTime() > end) {
+                    throw new LaunchException(
+                            FailureKind.INFRASTRUCTURE, state.get().inUse(host.address(), share));
+                }
+                Thread.sleep(500);
+                state = GpuState.of(program, given);
+            }
+            return state;
         }
 
         /** The user's choice for executors, else the cores that Spark gave the task, else a fair part of the machine. */

@@ -2,11 +2,16 @@ package ulysses.driver.launch;
 
 import java.util.Comparator;
 import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
 import ulysses.driver.launch.DeviceAssignment.Placement;
 import ulysses.driver.launch.DeviceAssignment.Seat;
 
 /**
- * How the tasks of one stage agree on ranks and on the store: two all-gathers of strings, in this order, by every task.
+ * How the tasks of one stage agree on ranks, addresses and the store: all-gathers of strings, in this order, by every task: who is
+ * there; with several hosts, who reaches whom; where the store is.
  *
  * @param allGather gives everyone's strings in order of partition
  */
@@ -20,19 +25,83 @@ record Rendezvous(AllGather allGather) {
     /** Where rank 0's store listens. */
     record Store(String host, int port) {}
 
-    /** All ranks in order; the same list in every task that has one. */
-    List<Placement> seat(Seat mine, int sequenceParallelSize) {
-        List<Seat> seats = allGather.gather(JsonLines.write(mine)).stream()
+    /**
+     * What a task says first.
+     *
+     * @param seat where it runs
+     * @param offer where its host may be reached; null if another task of the host says it, or there is one host only
+     */
+    private record Arrival(Seat seat, AddressProbe.@Nullable Offer offer) {}
+
+    /**
+     * What all tasks have agreed on; the same in every task that has a rank.
+     *
+     * @param places all ranks in order
+     * @param addresses where hosts are reached, if not by the name that a seat gives
+     */
+    record Seating(List<Placement> places, Map<String, String> addresses) {
+        Seating {
+            places = List.copyOf(places);
+            addresses = Map.copyOf(addresses);
+        }
+
+        boolean severalHosts() {
+            return addresses.size() > 1;
+        }
+
+        /** Where other hosts reach {@code host}. */
+        String address(String host) {
+            return addresses.getOrDefault(host, host);
+        }
+    }
+
+    /**
+     * Meets all others.
+     *
+     * @param probe listens for the host of this task, if this task is to do so
+     * @throws LaunchException if two tasks hold one GPU, or a host can't be reached
+     */
+    Seating seat(Seat mine, int sequenceParallelSize, @Nullable AddressProbe probe) throws InterruptedException {
+        List<Arrival> arrivals =
+                arrivals(allGather.gather(JsonLines.write(new Arrival(mine, probe == null ? null : probe.offer()))));
+        List<AddressProbe.Offer> offers = offers(arrivals);
+        Map<String, String> addresses = Map.of();
+        if (offers.size() > 1) {
+            String seen = probe != null && offers.contains(probe.offer()) ? probe.reached(offers) : "";
+            List<String> reached = allGather.gather(seen).stream()
+                    .filter(line -> !line.isEmpty())
+                    .toList();
+            addresses = AddressProbe.agreed(offers, reached);
+        }
+        List<Seat> seats = arrivals.stream().map(Arrival::seat).toList();
+        return new Seating(DeviceAssignment.place(seats, sequenceParallelSize), addresses);
+    }
+
+    private static List<Arrival> arrivals(List<String> lines) {
+        return lines.stream()
                 .filter(line -> !line.isEmpty())
-                .map(line -> JsonLines.readOwn(line, Seat.class))
-                .sorted(Comparator.comparingInt(Seat::partition))
+                .map(line -> JsonLines.readOwn(line, Arrival.class))
+                .sorted(Comparator.comparingInt(arrival -> arrival.seat().partition()))
                 .toList();
-        return DeviceAssignment.place(seats, sequenceParallelSize);
+    }
+
+    /** One of each host, in order of partition. */
+    private static List<AddressProbe.Offer> offers(List<Arrival> arrivals) {
+        Map<Integer, AddressProbe.Offer> first = new TreeMap<>();
+        arrivals.stream()
+                .filter(arrival -> arrival.offer() != null)
+                .filter(arrival -> first.values().stream()
+                        .noneMatch(other -> other.host().equals(arrival.seat().host())))
+                .forEach(arrival -> first.put(arrival.seat().partition(), Objects.requireNonNull(arrival.offer())));
+        return List.copyOf(first.values());
     }
 
     /** What a task does that gets no rank. */
     void watch() {
-        allGather.gather("");
+        List<Arrival> others = arrivals(allGather.gather(""));
+        if (offers(others).size() > 1) {
+            allGather.gather("");
+        }
         allGather.gather("");
     }
 

@@ -69,7 +69,7 @@ class RankCommandTest {
                 .set("spark.ulysses.rank.extraJavaOptions", "-Da=1  -Db=2");
 
         RankCommand command =
-                RankCommand.prepare(wishes("GPU-aa", "eth7"), conf, getClass().getClassLoader());
+                RankCommand.prepare(wishes("GPU-aa"), conf, getClass().getClassLoader());
 
         assertThat(command.line())
                 .containsExactly(
@@ -82,7 +82,9 @@ class RankCommandTest {
         assertThat(command.environment())
                 .containsEntry("OMP_NUM_THREADS", "3")
                 .containsEntry("CUDA_VISIBLE_DEVICES", "GPU-aa")
-                .containsEntry("GLOO_SOCKET_IFNAME", "eth7");
+                .containsEntry("NCCL_CONF_FILE", directory.resolve("nccl.conf").toString());
+        RankCommand.writeInterface(directory, "eth7");
+        assertThat(directory.resolve("nccl.conf")).hasContent("NCCL_SOCKET_IFNAME==eth7");
     }
 
     @Test
@@ -90,8 +92,7 @@ class RankCommandTest {
         Configuration drivers = new Configuration();
         drivers.set("fs.s3a.endpoint", "http://store:9000", "spark.hadoop");
         Map<String, String> settings = BarrierLaunch.siteSettings(drivers);
-        RankCommand.Wishes wishes =
-                new RankCommand.Wishes("some.Main", "run/1", directory, 1, null, null, settings, null);
+        RankCommand.Wishes wishes = new RankCommand.Wishes("some.Main", "run/1", directory, 1, null, settings, null);
 
         RankCommand.prepare(wishes, new SparkConf(false), getClass().getClassLoader());
 
@@ -104,7 +105,7 @@ class RankCommandTest {
         assertThat(settings).as("defaults stay out").doesNotContainKey("io.file.buffer.size");
     }
 
-    private RankCommand.Wishes wishes(String device, String networkInterface) {
-        return new RankCommand.Wishes("some.Main", "run/1", directory, 3, device, networkInterface, Map.of(), null);
+    private RankCommand.Wishes wishes(String device) {
+        return new RankCommand.Wishes("some.Main", "run/1", directory, 3, device, Map.of(), null);
     }
 }

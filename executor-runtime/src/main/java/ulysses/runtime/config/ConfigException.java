@@ -9,9 +9,6 @@ public final class ConfigException extends RuntimeException {
     @Serial
     private static final long serialVersionUID = 1L;
 
-    /** Characters of a problem that are shown; a value may be a whole document. */
-    private static final int SHOWN = 2000;
-
     private final String[] problems;
 
     /**
@@ -20,7 +17,7 @@ public final class ConfigException extends RuntimeException {
      */
     public ConfigException(String source, List<String> problems) {
         super(message(source, problems));
-        this.problems = problems.stream().map(ConfigException::shown).toArray(String[]::new);
+        this.problems = problems.stream().map(MessageText::shortened).toArray(String[]::new);
     }
 
     /** One sentence each, in the order of the source. */
@@ -34,14 +31,6 @@ public final class ConfigException extends RuntimeException {
         }
         String count = problems.size() == 1 ? "1 problem" : problems.size() + " problems";
         return count + " in " + source + ":\n- "
-                + problems.stream().map(ConfigException::shown).collect(Collectors.joining("\n- "));
-    }
-
-    /** Without its middle if it is long: what is wrong stands at its begin, what to do at its end. */
-    private static String shown(String problem) {
-        int half = SHOWN / 2;
-        return problem.length() <= SHOWN
-                ? problem
-                : problem.substring(0, half) + " ... " + problem.substring(problem.length() - half);
+                + problems.stream().map(MessageText::shortened).collect(Collectors.joining("\n- "));
     }
 }

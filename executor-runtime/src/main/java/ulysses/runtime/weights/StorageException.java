@@ -2,6 +2,7 @@ package ulysses.runtime.weights;
 
 import java.util.List;
 import org.jspecify.annotations.Nullable;
+import ulysses.runtime.config.MessageText;
 
 /** A file system could not do what was asked, or holds something damaged; the message says what, where and what to do. */
 public class StorageException extends RuntimeException {
@@ -18,11 +19,11 @@ public class StorageException extends RuntimeException {
             "minReplication");
 
     public StorageException(String message) {
-        super(message);
+        super(MessageText.shortened(message));
     }
 
     public StorageException(String message, @Nullable Throwable cause) {
-        super(message, cause);
+        super(MessageText.shortened(message), cause);
     }
 
     /** For a name that no file in {@code folder} can have. */

@@ -93,13 +93,13 @@ class DeepSpeedConfigTest {
 
     @Test
     void aValueAsLongAsADocumentIsShownWithoutItsMiddle() {
-        String nested = "[{\"a\": ".repeat(400) + "1" + "}]".repeat(400);
+        String nested = "[{\"some_key\": ".repeat(450) + "1" + "}]".repeat(450);
 
         assertThatThrownBy(() -> load("{\"fp16\": {\"enabled\": %s}}".formatted(nested), ""))
                 .isInstanceOf(ConfigException.class)
-                .hasMessageContaining("fp16 [{a: [{a: ")
+                .hasMessageContaining("fp16 [{some_key: [{some_key: ")
                 .hasMessageContaining("ds.json")
-                .satisfies(refused -> assertThat(refused.getMessage()).hasSizeLessThan(3000));
+                .satisfies(refused -> assertThat(refused.getMessage()).hasSizeLessThan(4500));
     }
 
     @Test

@@ -199,6 +199,10 @@ final class ModelSpecTest {
                 LLAMA.formatted("").replace("_heads\": 8", "_heads\": 9"),
                 "9 is not a multiple of num_key_value_heads 2");
         refused("{\"model_type\": ", "config.json is not valid JSON");
+        String document = "{\"some_key\": [".repeat(400) + "]}".repeat(400);
+        refused(
+                LLAMA.formatted("").replace("\"vocab_size\": 512", "\"vocab_size\": " + document),
+                "vocab_size is {\"some_key\":[{\"some_key\":[");
         refused("[]", "config.json holds no JSON object");
     }
 
@@ -217,6 +221,7 @@ final class ModelSpecTest {
     private static void refused(String json, String message) {
         assertThatThrownBy(() -> ModelSpec.parse(json, "config.json"))
                 .isInstanceOf(WeightsException.class)
-                .hasMessageContaining(message);
+                .hasMessageContaining(message)
+                .satisfies(refusal -> assertThat(refusal.getMessage()).hasSizeLessThan(4500));
     }
 }
