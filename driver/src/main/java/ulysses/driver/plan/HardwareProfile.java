@@ -23,6 +23,7 @@ import ulysses.runtime.config.ConfigException;
  * @param peakTflops peak of matrix products in 10^12 operations a second
  * @param matmulShare of the peak that matrix products reach
  * @param attentionShare of the peak that attention reaches
+ * @param longAttentionShare the same for long dense documents in bfloat16; 0 where it is the same
  * @param memoryGbPerS bandwidth of its memory in 10^9 bytes a second
  * @param linkGbPerS bandwidth to other devices of the host, one direction
  * @param networkGbPerS bandwidth to other hosts, one direction
@@ -37,6 +38,7 @@ public record HardwareProfile(
         @JsonProperty("peak_tflops") double peakTflops,
         @JsonProperty("matmul_share") double matmulShare,
         @JsonProperty("attention_share") double attentionShare,
+        @JsonProperty("long_attention_share") double longAttentionShare,
         @JsonProperty("memory_gb_per_s") double memoryGbPerS,
         @JsonProperty("link_gb_per_s") double linkGbPerS,
         @JsonProperty("network_gb_per_s") double networkGbPerS,
@@ -61,7 +63,12 @@ public record HardwareProfile(
                 && linkGbPerS > 0
                 && networkGbPerS > 0
                 && devicesPerHost > 0;
-        boolean shares = isShare(usableShare) && isShare(matmulShare) && isShare(attentionShare) && isShare(linkShare);
+        longAttentionShare = longAttentionShare == 0 ? attentionShare : longAttentionShare;
+        boolean shares = isShare(usableShare)
+                && isShare(matmulShare)
+                && isShare(attentionShare)
+                && isShare(longAttentionShare)
+                && isShare(linkShare);
         if (!complete || !shares) {
             throw new IllegalArgumentException(
                     "a figure is missing, 0 or below, or a share is not above 0 and at most 1");
@@ -118,6 +125,7 @@ public record HardwareProfile(
                 peak,
                 matmulShare,
                 attentionShare,
+                longAttentionShare,
                 bandwidth,
                 linkGbPerS,
                 networkGbPerS,

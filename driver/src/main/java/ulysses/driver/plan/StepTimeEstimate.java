@@ -1,6 +1,8 @@
 package ulysses.driver.plan;
 
-import java.util.List;
+import java.util.stream.IntStream;
+import ulysses.runtime.config.AttentionPattern;
+import ulysses.runtime.config.ParallelConfig.Device;
 import ulysses.runtime.weights.KeptActivations.Strength;
 import ulysses.runtime.weights.ModelSpec;
 import ulysses.runtime.weights.ParameterSpec;
@@ -33,7 +35,7 @@ public record StepTimeEstimate(
         double peak = hardware.peakTflops() * 1e12;
         return new StepTimeEstimate(
                 accumulation * matmulOperations(shape) / (peak * hardware.matmulShare()),
-                accumulation * attentionOperations(shape) / (peak * hardware.attentionShare()),
+                accumulation * atPeak(shape, hardware) / peak,
                 moved.allToAllSent(group) / hardware.collectiveBytesPerSecond(group),
                 moved.statesSent(ranks) / hardware.collectiveBytesPerSecond(ranks),
                 (double) shape.trained() / owners(shape) * optimizerBytes / (hardware.memoryGbPerS() * 1e9),
@@ -83,16 +85,32 @@ public record StepTimeEstimate(
      * computes scores again (FlashAttention-2, arXiv:2307.08691, section 2.3), and two more where not even attention's output is kept.
      */
     static double attentionOperations(RunShape shape) {
+        return IntStream.range(0, shape.model().layers())
+                .mapToDouble(layer -> attentionOperations(shape, layer))
+                .sum();
+    }
+
+    private static double attentionOperations(RunShape shape, int layer) {
         double perProduct = 2.0 * shape.heads().mostQueries() * shape.model().headSize();
-        List<Strength> strengths = shape.strengths();
-        double pairs = 0;
+        int products = shape.strengths().get(layer) == Strength.INPUT ? 9 : 7;
+        return perProduct
+                * products
+                * shape.model().pattern(layer).pairs(shape.rowTokens())
+                * shape.batch().rows();
+    }
+
+    /** Operations that the device would do at its peak in the time which attention takes. */
+    private static double atPeak(RunShape shape, HardwareProfile hardware) {
+        boolean isLong = shape.device() == Device.CUDA
+                && shape.isBfloat16()
+                && shape.rowTokens() >= AttentionPattern.LONG_DOCUMENT;
+        double operations = 0;
         for (int layer = 0; layer < shape.model().layers(); layer++) {
-            int products = strengths.get(layer) == Strength.INPUT ? 9 : 7;
-            pairs += products
-                    * shape.model().pattern(layer).pairs(shape.rowTokens())
-                    * shape.batch().rows();
+            boolean dense = shape.model().pattern(layer).equals(AttentionPattern.DENSE);
+            operations += attentionOperations(shape, layer)
+                    / (isLong && dense ? hardware.longAttentionShare() : hardware.attentionShare());
         }
-        return perProduct * pairs;
+        return operations;
     }
 
     /** All parts together. */

@@ -18,7 +18,7 @@ final class PageStyle {
             .tiles { display: flex; flex-wrap: wrap; gap: 10px; margin-top: 16px; }
             .tiles div { background: var(--card); border: 1px solid var(--rule); border-radius: 8px; padding: 8px 16px; min-width: 110px; }
             .tiles b { display: block; font-size: 20px; } .tiles span { color: var(--dim); font-size: 13px; }
-            .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); gap: 14px; }
+            .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); gap: 14px; }
             figure { margin: 0; background: var(--card); border: 1px solid var(--rule); border-radius: 8px; padding: 10px 12px 4px; }
             figcaption { font-size: 14px; } .unit { color: var(--dim); }
             .key { margin-left: 12px; color: var(--dim); font-size: 13px; }

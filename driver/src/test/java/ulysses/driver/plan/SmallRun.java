@@ -39,6 +39,6 @@ final class SmallRun {
 
     /** A device of 10^12 operations and 10^9 bytes a second with {@code bytes} of memory, of which nothing is reserved. */
     static HardwareProfile device(String name, double bytes) {
-        return new HardwareProfile(name, bytes / (1L << 30), 0.95, 0, 1, 1, 0.5, 1, 1, 0.1, 1, 4);
+        return new HardwareProfile(name, bytes / (1L << 30), 0.95, 0, 1, 1, 0.5, 0, 1, 1, 0.1, 1, 4);
     }
 }

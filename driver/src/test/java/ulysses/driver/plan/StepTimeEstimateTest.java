@@ -2,6 +2,7 @@ package ulysses.driver.plan;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
+import static org.assertj.core.data.Percentage.withPercentage;
 
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -104,6 +105,36 @@ class StepTimeEstimateTest {
 
         assertThat(StepTimeEstimate.attentionOperations(shape))
                 .isEqualTo(2 * 2 * 14 * 4 * 2 * (16 * 17 / 2 + 48 * 16.0)); // two rows, two layers
+    }
+
+    @Test
+    void longDenseDocumentsInBfloat16HaveAShareOfTheirOwn() {
+        HardwareProfile h100 = HardwareProfile.all().get(0);
+
+        double ratio = h100.attentionShare() / h100.longAttentionShare();
+        assertThat(ratio).isLessThan(0.9);
+        assertThat(attentionOverOperations(8192, ComputeType.BFLOAT16, h100, "\"sliding_window\": null"))
+                .isCloseTo(ratio / (h100.attentionShare() * h100.peakTflops() * 1e12), withPercentage(1e-6));
+        for (double other : new double[] {
+            attentionOverOperations(8191, ComputeType.BFLOAT16, h100, "\"sliding_window\": null"),
+            attentionOverOperations(8192, ComputeType.FLOAT32, h100, "\"sliding_window\": null"),
+            attentionOverOperations(8192, ComputeType.BFLOAT16, h100, "\"sliding_window\": 512")
+        }) {
+            assertThat(other).isCloseTo(1 / (h100.attentionShare() * h100.peakTflops() * 1e12), withPercentage(1e-6));
+        }
+    }
+
+    private static double attentionOverOperations(
+            int tokens, ComputeType compute, HardwareProfile hardware, String window) {
+        RunShape shape = new RunShape(
+                SmallRun.model(window),
+                compute,
+                ActivationMemory.ATTENTION,
+                Device.CUDA,
+                tokens,
+                new Batch(1, 1),
+                new Mesh(1, 1));
+        return StepTimeEstimate.of(shape, hardware).attention() / StepTimeEstimate.attentionOperations(shape);
     }
 
     @Test

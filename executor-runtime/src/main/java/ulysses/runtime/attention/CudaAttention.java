@@ -15,9 +15,6 @@ import ulysses.runtime.memory.TensorScope;
  */
 final class CudaAttention implements CoreAttention {
 
-    /** Tokens of a document from which cuDNN's kernel is taken, which prepares itself for each length; chosen, not tuned. */
-    private static final int CUDNN_FROM = 8192;
-
     /** Of q in one call in bfloat16: backward's float32 sums then take 1 GiB; 65,536 tokens of 32 heads of 128. */
     private static final long ELEMENTS_AT_ONCE = 256L << 20;
 
@@ -94,13 +91,13 @@ final class CudaAttention implements CoreAttention {
         if (q.scalar_type().value == torch.ScalarType.Float.value) { // native code makes enum objects of its own
             return List.of(new Span(0, layout, efficient));
         }
-        if (!dense || layout.longest() < CUDNN_FROM || !CudnnAttention.runsHere()) {
+        if (!dense || layout.longest() < AttentionPattern.LONG_DOCUMENT || !CudnnAttention.runsHere()) {
             return List.of(new Span(0, layout, flash));
         }
         List<Span> spans = new ArrayList<>();
         int begin = 0; // of the short documents that no span has yet
         for (int document = 0; document < layout.documents(); document++) {
-            if (layout.length(document) >= CUDNN_FROM) {
+            if (layout.length(document) >= AttentionPattern.LONG_DOCUMENT) {
                 addShort(spans, layout, begin, document);
                 spans.add(new Span(layout.start(document), layout.part(document, document + 1), cudnn));
                 begin = document + 1;

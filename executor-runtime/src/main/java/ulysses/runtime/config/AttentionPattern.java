@@ -17,6 +17,9 @@ public record AttentionPattern(int blockTokens, int localBlocks, int sinks) {
     /** Every query sees all keys up to itself. */
     public static final AttentionPattern DENSE = new AttentionPattern(1, 0, 0);
 
+    /** Tokens of a dense document from which CUDA ranks take a kernel that prepares itself for each length; chosen, not tuned. */
+    public static final int LONG_DOCUMENT = 8192;
+
     /** Why other devices refuse patterns that are no plain window. */
     public static final String CPU_ONLY =
             "attention_sinks and attention_block_pattern are computed by CPU ranks only; on CUDA use attention_window alone, or dense"
