@@ -53,7 +53,7 @@ final class ReadmeIT {
 
     /** A word of what each must print. */
     private static String expected(String command) {
-        return switch (command.split(" ")[1]) {
+        return switch (command.split(" ", -1)[1]) {
             case "conf/quickstart.yaml" -> "done: 2 steps";
             case "inspect" -> "[";
             case "check-config" -> "cutoff_len";
