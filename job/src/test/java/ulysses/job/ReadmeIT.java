@@ -59,7 +59,7 @@ final class ReadmeIT {
             case "check-config" -> "cutoff_len";
             case "plan" -> "= peak";
             case "status" -> "done";
-            case "bench" -> "tokens/s";
+            case "bench" -> "tokens_per_second";
             default -> throw new AssertionError("what does " + command + " print?");
         };
     }

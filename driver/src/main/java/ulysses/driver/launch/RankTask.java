@@ -105,7 +105,8 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
                 SparkEnv.get().executorId());
         try (DriverLink link = DriverLink.open(attempt.driver(), hello)) {
             try {
-                TaskHost host = TaskHost.of(seated.stream().map(addresses::get).toList(), seat, link.localAddress());
+                TaskHost host =
+                        TaskHost.of(here, seated.stream().map(addresses::get).toList(), seat, link.localAddress());
                 return new Supervision(context, shared, link, host).run();
             } catch (LaunchException e) {
                 link.send(new RankReport.Ended(outsideOfRank(hello.host(), e)));
@@ -161,7 +162,7 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
                 link.whenStacksAsked(() -> link.send(new RankReport.Stacks(child.stackDump())));
                 int rank = meet(child, scratch.path());
                 if (!child.await(context::isInterrupted)) {
-                    throw ended(child.failure(rank, host.address()));
+                    throw ended(child.failure(rank, host.name()));
                 }
                 return rank;
             }
@@ -240,13 +241,13 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
             try {
                 int port = child.awaitStore(Duration.ofSeconds(seconds), context::isInterrupted);
                 if (port < 0) {
-                    throw ended(child.failure(0, host.address()));
+                    throw ended(child.failure(0, host.name()));
                 }
                 return port;
             } catch (TimeoutException e) {
                 throw ended(new RankFailure(
                         0,
-                        host.address(),
+                        host.name(),
                         "meet",
                         0,
                         FailureKind.INFRASTRUCTURE,
@@ -305,7 +306,7 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
             while (state.isPresent() && !state.get().isFree(share)) {
                 if (System.nanoTime() > end) {
                     throw new LaunchException(
-                            FailureKind.INFRASTRUCTURE, state.get().inUse(host.address(), share));
+                            FailureKind.INFRASTRUCTURE, state.get().inUse(host.name(), share));
                 }
                 Thread.sleep(500);
                 state = GpuState.of(program, given);

@@ -15,21 +15,23 @@ import org.jspecify.annotations.Nullable;
 /**
  * The machine of a task as the other ranks reach it.
  *
+ * @param name how Spark calls it, and messages do
  * @param address an IP address: names need not resolve everywhere, or to the same interface
  * @param ranks tasks of the stage on this machine
  * @param speaks whether this task says, for its machine, where others may reach it: the first one there, if there are several machines
  */
-record TaskHost(String address, int ranks, boolean speaks) {
+record TaskHost(String name, String address, int ranks, boolean speaks) {
 
     /**
      * Spark's own address for the executor, since executors reach each other by it; but one that is local only (such as 127.0.1.1 from
      * /etc/hosts) can't serve a stage on several machines, and is replaced by the address on the way to the driver.
      *
-     * @param taskAddresses host:port of every task of the stage
+     * @param name how Spark calls this machine
+     * @param taskAddresses host:port of every task of the stage, as the driver sees them
      * @param partition this task
      * @param towardsDriver this machine's address on its way to the driver
      */
-    static TaskHost of(List<String> taskAddresses, int partition, InetAddress towardsDriver)
+    static TaskHost of(String name, List<String> taskAddresses, int partition, InetAddress towardsDriver)
             throws UnknownHostException {
         List<String> hosts = taskAddresses.stream().map(TaskHost::withoutPort).toList();
         String mine = hosts.get(partition);
@@ -38,7 +40,7 @@ record TaskHost(String address, int ranks, boolean speaks) {
         InetAddress reachable = named.isLoopbackAddress() && severalHosts ? towardsDriver : named;
         int together = (int) hosts.stream().filter(mine::equals).count();
         boolean first = hosts.indexOf(mine) == partition;
-        return new TaskHost(reachable.getHostAddress(), together, first && severalHosts);
+        return new TaskHost(name, reachable.getHostAddress(), together, first && severalHosts);
     }
 
     /**

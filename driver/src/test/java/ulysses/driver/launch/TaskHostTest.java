@@ -22,26 +22,26 @@ class TaskHostTest {
             String tasks, int partition, String address, int ranks, boolean speaks) throws Exception {
         InetAddress towardsDriver = InetAddress.getByName("10.0.0.9");
 
-        TaskHost host = TaskHost.of(List.of(tasks.split(" ", -1)), partition, towardsDriver);
+        TaskHost host = TaskHost.of("here", List.of(tasks.split(" ", -1)), partition, towardsDriver);
 
-        assertThat(host).isEqualTo(new TaskHost(address, ranks, speaks));
+        assertThat(host).isEqualTo(new TaskHost("here", address, ranks, speaks));
     }
 
     @Test
     void knowsTheInterfaceOfItsAddress() {
         assertThat(TaskHost.networkInterface("127.0.0.1")).isPresent();
-        assertThat(TaskHost.networkInterface("192.0.2.1")).isEmpty();
+        assertThat(TaskHost.networkInterface("198.51.100.1")).isEmpty();
     }
 
     @Test
     void offersItsOwnAddressFirstAndOnlyThoseOfAChosenInterface() {
-        TaskHost host = new TaskHost("127.0.0.1", 1, true);
+        TaskHost host = new TaskHost("here", "127.0.0.1", 1, true);
         String loopback = TaskHost.networkInterface("127.0.0.1").orElseThrow();
 
         assertThat(host.addresses(null)).startsWith("127.0.0.1").hasSizeLessThanOrEqualTo(AddressProbe.ADDRESSES);
         assertThat(host.addresses(loopback)).containsExactly("127.0.0.1");
-        assertThat(new TaskHost("192.0.2.1", 1, true).addresses("no-such-interface"))
+        assertThat(new TaskHost("there", "198.51.100.1", 1, true).addresses("no-such-interface"))
                 .as("what Spark says, for want of better")
-                .containsExactly("192.0.2.1");
+                .containsExactly("198.51.100.1");
     }
 }
