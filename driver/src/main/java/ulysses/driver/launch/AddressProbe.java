@@ -8,6 +8,7 @@ import java.net.ServerSocket;
 import java.net.Socket;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -16,6 +17,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.stream.IntStream;
 
 /**
  * Finds the address at which all other hosts really reach a host, by connecting: an address of a machine may lead nowhere from
@@ -115,7 +117,7 @@ final class AddressProbe implements AutoCloseable {
             socket.setSoTimeout(PATIENCE_MILLIS);
             InputStream said = socket.getInputStream();
             byte[] word = other.word().getBytes(StandardCharsets.UTF_8);
-            return java.util.Arrays.equals(said.readNBytes(word.length), word);
+            return Arrays.equals(said.readNBytes(word.length), word);
         } catch (IOException e) {
             return false;
         }
@@ -131,25 +133,35 @@ final class AddressProbe implements AutoCloseable {
     static Map<String, String> agreed(List<Offer> offers, List<String> reached) {
         Map<String, String> addresses = new TreeMap<>();
         for (int host = 0; host < offers.size(); host++) {
-            int bits = -1;
-            List<String> without = new ArrayList<>();
-            for (int from = 0; from < offers.size(); from++) {
-                int seen = Character.digit(reached.get(from).charAt(host), 16);
-                bits &= seen;
-                if (seen == 0) {
-                    without.add(offers.get(from).host());
-                }
+            int bits = reachedByAll(host, reached);
+            if (bits == 0) {
+                throw unreachable(host, offers, reached);
             }
             Offer offer = offers.get(host);
-            if (bits == 0) {
-                throw unreachable(offer, without);
-            }
             addresses.put(offer.host(), offer.addresses().get(Integer.numberOfTrailingZeros(bits)));
         }
         return addresses;
     }
 
-    private static LaunchException unreachable(Offer offer, List<String> without) {
+    /** Whether every host has an address at which all others reach it. */
+    static boolean suffices(List<Offer> offers, List<String> reached) {
+        return IntStream.range(0, offers.size()).allMatch(host -> reachedByAll(host, reached) != 0);
+    }
+
+    private static int reachedByAll(int host, List<String> reached) {
+        return reached.stream().mapToInt(seen -> bits(seen, host)).reduce(-1, (a, b) -> a & b);
+    }
+
+    private static int bits(String seen, int host) {
+        return Character.digit(seen.charAt(host), 16);
+    }
+
+    private static LaunchException unreachable(int host, List<Offer> offers, List<String> reached) {
+        Offer offer = offers.get(host);
+        List<String> without = IntStream.range(0, offers.size())
+                .filter(from -> bits(reached.get(from), host) == 0)
+                .mapToObj(from -> offers.get(from).host())
+                .toList();
         String who = without.isEmpty()
                 ? "has no address at which all other hosts reach it"
                 : "can't be reached from " + String.join(", ", without);

@@ -7,6 +7,10 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.nio.charset.StandardCharsets;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -14,17 +18,25 @@ import org.slf4j.LoggerFactory;
 final class DriverLink implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(DriverLink.class);
     private static final int CONNECT_MILLIS = 10_000;
+    /** Signs of life of all tasks of this executor. */
+    private static final ScheduledExecutorService SIGNS = Executors.newSingleThreadScheduledExecutor(work -> {
+        Thread thread = new Thread(work, "driver-link-signs");
+        thread.setDaemon(true);
+        return thread;
+    });
 
     private final RunAddress driver;
     private final RankReport.Hello hello;
     private Socket socket;
     private boolean closed;
+    private final Future<?> signs;
     private volatile Runnable onStacksAsked = () -> {};
 
     private DriverLink(RunAddress driver, RankReport.Hello hello) throws IOException {
         this.driver = driver;
         this.hello = hello;
         this.socket = connect();
+        this.signs = SIGNS.scheduleWithFixedDelay(() -> send(new RankReport.Alive()), 1, 1, TimeUnit.SECONDS);
     }
 
     /** Connects and says hello. */
@@ -73,6 +85,7 @@ final class DriverLink implements AutoCloseable {
     @Override
     public synchronized void close() {
         closed = true;
+        signs.cancel(false);
         try {
             socket.close();
         } catch (IOException e) {

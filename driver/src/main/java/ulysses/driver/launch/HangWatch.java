@@ -14,7 +14,7 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Ends an attempt that makes no progress. Ranks step together, so one that hangs silences all: the watch waits for silence of
+ * Ends an attempt that makes no progress, or has lost a task. Ranks step together, so one that hangs silences all: the watch waits for silence of
  * all, shows what every rank is doing, and blames the one that is furthest behind.
  */
 final class HangWatch implements AutoCloseable {
@@ -77,6 +77,12 @@ final class HangWatch implements AutoCloseable {
         try {
             while (verdict == null) {
                 TimeUnit.MILLISECONDS.sleep(pause);
+                Optional<RankFailure> lost = progress.lost();
+                if (lost.isPresent()) {
+                    verdict = lost.get();
+                    end.accept(lost.get().reason());
+                    return;
+                }
                 Optional<RankFailure> found = tooFewMet().or(this::silent);
                 if (found.isPresent()) {
                     RankFailure late = found.get().because(found.get().reason() + whoWaits(showStacks()));

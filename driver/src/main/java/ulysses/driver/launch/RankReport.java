@@ -12,7 +12,8 @@ import ulysses.runtime.mesh.RankEvent;
     @JsonSubTypes.Type(value = RankReport.Seated.class, name = "seated"),
     @JsonSubTypes.Type(value = RankReport.Happened.class, name = "happened"),
     @JsonSubTypes.Type(value = RankReport.Ended.class, name = "ended"),
-    @JsonSubTypes.Type(value = RankReport.Stacks.class, name = "stacks")
+    @JsonSubTypes.Type(value = RankReport.Stacks.class, name = "stacks"),
+    @JsonSubTypes.Type(value = RankReport.Alive.class, name = "alive")
 })
 sealed interface RankReport {
 
@@ -30,4 +31,10 @@ sealed interface RankReport {
 
     /** The answer to {@link ReportServer#STACKS}: what all threads of the rank process do. */
     record Stacks(String text) implements RankReport {}
+
+    /** Says nothing but that the task is there and reaches the driver; once a second. */
+    record Alive() implements RankReport {}
+
+    /** No task says so: the driver has heard nothing of it for {@code seconds}, though its connection was never closed. */
+    record Silent(long seconds) implements RankReport {}
 }

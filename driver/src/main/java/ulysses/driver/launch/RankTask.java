@@ -93,7 +93,7 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
         int seat = seated.indexOf(context.partitionId());
         if (seat < 0) {
             if (!seated.isEmpty()) {
-                rendezvous(context).watch();
+                rendezvous(context, shared).watch();
             }
             return attempt.leftOut().contains(here) ? LEFT_OUT : NO_RANK;
         }
@@ -122,8 +122,10 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
                 : DeviceAssignment.seated(List.of(context.allGather(here)), attempt.leftOut(), mesh);
     }
 
-    private static Rendezvous rendezvous(BarrierTaskContext context) {
-        return new Rendezvous(mine -> List.of(context.allGather(mine)));
+    /** A look takes up to 3 s, and the all-gather behind it 1. */
+    private static Rendezvous rendezvous(BarrierTaskContext context, RankJob shared) {
+        int looks = 1 + shared.config().parallel().rendezvousSeconds() / 6;
+        return new Rendezvous(mine -> List.of(context.allGather(mine)), looks);
     }
 
     private static RankFailure outsideOfRank(String host, LaunchException e) {
@@ -186,7 +188,7 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
 
         /** All all-gathers; the child has its assignment afterwards. */
         private int meet(RankProcess child, Path directory) throws IOException, InterruptedException {
-            Rendezvous rendezvous = rendezvous(context);
+            Rendezvous rendezvous = rendezvous(context, shared);
             Seat seat = new Seat(
                     context.partitionId(), host.address(), SparkEnv.get().executorId(), device, child.processId());
             Rendezvous.Seating seating = seating(rendezvous, seat);

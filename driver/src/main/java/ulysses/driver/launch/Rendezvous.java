@@ -1,5 +1,6 @@
 package ulysses.driver.launch;
 
+import java.time.Duration;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
@@ -14,8 +15,11 @@ import ulysses.driver.launch.DeviceAssignment.Seat;
  * there; with several hosts, who reaches whom; where the store is.
  *
  * @param allGather gives everyone's strings in order of partition
+ * @param looks how often the tasks look who reaches whom, {@link #PAUSE} apart, before they give up; all tasks need the same number
  */
-record Rendezvous(AllGather allGather) {
+record Rendezvous(AllGather allGather, int looks) {
+    /** A network that is away for a while may come back. */
+    static final Duration PAUSE = Duration.ofSeconds(2);
 
     /** Blocks until all tasks have called it. */
     interface AllGather {
@@ -64,17 +68,27 @@ record Rendezvous(AllGather allGather) {
     Seating seat(Seat mine, int sequenceParallelSize, @Nullable AddressProbe probe) throws InterruptedException {
         List<Arrival> arrivals =
                 arrivals(allGather.gather(JsonLines.write(new Arrival(mine, probe == null ? null : probe.offer()))));
-        List<AddressProbe.Offer> offers = offers(arrivals);
-        Map<String, String> addresses = Map.of();
-        if (offers.size() > 1) {
+        Map<String, String> addresses = addresses(offers(arrivals), probe);
+        List<Seat> seats = arrivals.stream().map(Arrival::seat).toList();
+        return new Seating(DeviceAssignment.place(seats, sequenceParallelSize), addresses);
+    }
+
+    /** Where each host is reached; nothing if there is only one. */
+    private Map<String, String> addresses(List<AddressProbe.Offer> offers, @Nullable AddressProbe probe)
+            throws InterruptedException {
+        if (offers.size() < 2) {
+            return Map.of();
+        }
+        for (int look = 1; ; look++) {
             String seen = probe != null && offers.contains(probe.offer()) ? probe.reached(offers) : "";
             List<String> reached = allGather.gather(seen).stream()
                     .filter(line -> !line.isEmpty())
                     .toList();
-            addresses = AddressProbe.agreed(offers, reached);
+            if (look >= looks || AddressProbe.suffices(offers, reached)) {
+                return AddressProbe.agreed(offers, reached);
+            }
+            Thread.sleep(PAUSE.toMillis());
         }
-        List<Seat> seats = arrivals.stream().map(Arrival::seat).toList();
-        return new Seating(DeviceAssignment.place(seats, sequenceParallelSize), addresses);
     }
 
     private static List<Arrival> arrivals(List<String> lines) {
@@ -97,11 +111,8 @@ record Rendezvous(AllGather allGather) {
     }
 
     /** What a task does that gets no rank. */
-    void watch() {
-        List<Arrival> others = arrivals(allGather.gather(""));
-        if (offers(others).size() > 1) {
-            allGather.gather("");
-        }
+    void watch() throws InterruptedException {
+        addresses(offers(arrivals(allGather.gather(""))), null);
         allGather.gather("");
     }
 

@@ -8,10 +8,13 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
+import java.net.SocketTimeoutException;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.security.SecureRandom;
+import java.time.Duration;
 import java.util.Base64;
+import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
@@ -42,19 +45,27 @@ final class ReportServer implements AutoCloseable {
     private final ServerSocket server;
     private final String token;
     private final Sink sink;
+    private final Duration patience;
     private final Set<Socket> connections = ConcurrentHashMap.newKeySet();
+    /** The newest connection of each task. */
+    private final Map<Integer, Socket> newest = new ConcurrentHashMap<>();
 
-    private ReportServer(ServerSocket server, Sink sink) {
+    private ReportServer(ServerSocket server, Duration patience, Sink sink) {
         this.server = server;
         this.token = randomToken();
+        this.patience = patience;
         this.sink = sink;
     }
 
-    /** Listens at {@code bindHost}; {@code port} 0 takes any free one. */
-    static ReportServer open(String bindHost, int port, Sink sink) throws IOException {
+    /**
+     * Listens at {@code bindHost}; {@code port} 0 takes any free one.
+     *
+     * @param patience how long a task that is connected may say nothing; then its report is {@link RankReport.Silent}
+     */
+    static ReportServer open(String bindHost, int port, Duration patience, Sink sink) throws IOException {
         ServerSocket socket = new ServerSocket();
         socket.bind(new InetSocketAddress(InetAddress.getByName(bindHost), port), WAITING);
-        ReportServer server = new ReportServer(socket, sink);
+        ReportServer server = new ReportServer(socket, patience, sink);
         start("rank-reports", server::acceptAll);
         return server;
     }
@@ -107,12 +118,9 @@ final class ReportServer implements AutoCloseable {
                 return;
             }
             connections.add(connection);
+            newest.put(hello.partition(), connection);
             sink.accept(hello, hello);
-            BufferedReader lines =
-                    new BufferedReader(new InputStreamReader(connection.getInputStream(), StandardCharsets.UTF_8));
-            for (String line = lines.readLine(); line != null; line = lines.readLine()) {
-                sink.accept(hello, JsonLines.read(line, RankReport.class));
-            }
+            listen(connection, hello);
         } catch (IOException e) {
             if (!server.isClosed()) {
                 LOG.debug("a task's connection ended", e);
@@ -122,10 +130,24 @@ final class ReportServer implements AutoCloseable {
         }
     }
 
+    private void listen(Socket connection, RankReport.Hello from) throws IOException {
+        connection.setSoTimeout(Math.toIntExact(patience.toMillis()));
+        BufferedReader lines =
+                new BufferedReader(new InputStreamReader(connection.getInputStream(), StandardCharsets.UTF_8));
+        try {
+            for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+                sink.accept(from, JsonLines.read(line, RankReport.class));
+            }
+        } catch (SocketTimeoutException silent) {
+            if (connection.equals(newest.get(from.partition()))) { // else the task has connected anew
+                sink.accept(from, new RankReport.Silent(patience.toSeconds()));
+            }
+        }
+    }
+
     private RankReport.@Nullable Hello welcome(Socket connection) throws IOException {
         connection.setSoTimeout(HELLO_MILLIS);
         String line = firstLine(connection.getInputStream());
-        connection.setSoTimeout(0);
         connection.setTcpNoDelay(true);
         if (!line.startsWith("{")) {
             return null;

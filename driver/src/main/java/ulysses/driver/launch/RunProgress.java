@@ -24,6 +24,8 @@ final class RunProgress implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(RunProgress.class);
     /** Opens the report port of the driver in a firewall; 0 takes any free one. */
     private static final String PORT_KEY = "spark.ulysses.driver.port";
+    /** How long nothing may be heard of a task. */
+    private static final String LOST_KEY = "spark.ulysses.driver.lostAfter";
 
     private final List<Consumer<RankEvent>> listeners;
     private final Map<Integer, RankStatus> ranks = new TreeMap<>();
@@ -32,6 +34,7 @@ final class RunProgress implements AutoCloseable {
     /** What ranks said of themselves, by task: their tasks may be ended as peers of a failed one before they can report it. */
     private final Map<Integer, RankFailure> confessions = new TreeMap<>();
 
+    private @Nullable RankFailure lost;
     private int attempt;
     private long beganNanos = System.nanoTime();
     private RankEvent.@Nullable Saved saved;
@@ -48,7 +51,10 @@ final class RunProgress implements AutoCloseable {
         RunProgress progress = new RunProgress(listeners);
         String host = conf.get("spark.driver.host");
         ReportServer server = ReportServer.open(
-                conf.get("spark.driver.bindAddress", host), conf.getInt(PORT_KEY, 0), progress::accept);
+                conf.get("spark.driver.bindAddress", host),
+                conf.getInt(PORT_KEY, 0),
+                Duration.ofSeconds(conf.getTimeAsSeconds(LOST_KEY, "15s")),
+                progress::accept);
         progress.server = server;
         progress.address = server.address(host);
         return progress;
@@ -70,6 +76,12 @@ final class RunProgress implements AutoCloseable {
         stacks.clear();
         failures.clear();
         confessions.clear();
+        lost = null;
+    }
+
+    /** A task of which nothing has been heard for too long, though its connection was never closed. */
+    synchronized Optional<RankFailure> lost() {
+        return Optional.ofNullable(lost);
     }
 
     /** What was heard last of each task that has reported in this attempt, in order of tasks. */
@@ -147,6 +159,9 @@ final class RunProgress implements AutoCloseable {
             LOG.debug("late report of attempt {}: {}", from.attempt(), report);
             return;
         }
+        if (report instanceof RankReport.Alive) {
+            return;
+        }
         long now = System.nanoTime();
         RankStatus before = ranks.computeIfAbsent(
                 from.partition(),
@@ -163,7 +178,22 @@ final class RunProgress implements AutoCloseable {
         } else if (report instanceof RankReport.Stacks dump) {
             stacks.put(from.partition(), dump.text());
             notifyAll();
+        } else if (report instanceof RankReport.Silent silent) {
+            lost = silent(before, silent.seconds());
         }
+    }
+
+    private static RankFailure silent(RankStatus status, long seconds) {
+        return new RankFailure(
+                status.rank(),
+                status.host(),
+                status.phase(),
+                status.step(),
+                FailureKind.INFRASTRUCTURE,
+                RankFailure.Cause.EXECUTOR_LOST,
+                "nothing was heard of its task for %d s (%s), which says that it is there once a second: its machine has lost the network or power, or executor %s was stopped"
+                        .formatted(seconds, LOST_KEY, status.executorId()),
+                List.of());
     }
 
     private RankStatus after(RankStatus before, RankEvent event, long now) {

@@ -82,7 +82,10 @@ class AddressProbeTest {
                     return seating;
                 }));
             }
-            Future<?> watcher = threads.submit(() -> tasks.of(3).watch());
+            Future<?> watcher = threads.submit(() -> {
+                tasks.of(3).watch();
+                return null;
+            });
 
             for (Future<Rendezvous.Seating> seating : seatings) {
                 assertThat(seating.get().places()).hasSize(3);
@@ -111,17 +114,19 @@ class AddressProbeTest {
         }
 
         Rendezvous of(int task) {
-            return new Rendezvous(mine -> {
-                try {
-                    said[task] = mine;
-                    barrier.await();
-                    List<String> all = List.of(said.clone());
-                    barrier.await();
-                    return all;
-                } catch (Exception e) {
-                    throw new IllegalStateException(e);
-                }
-            });
+            return new Rendezvous(
+                    mine -> {
+                        try {
+                            said[task] = mine;
+                            barrier.await();
+                            List<String> all = List.of(said.clone());
+                            barrier.await();
+                            return all;
+                        } catch (Exception e) {
+                            throw new IllegalStateException(e);
+                        }
+                    },
+                    2);
         }
     }
 }

@@ -8,6 +8,7 @@ import static ulysses.driver.launch.LocalCluster.await;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ExecutionException;
@@ -40,7 +41,7 @@ class BarrierLaunchTest {
 
     @BeforeAll
     static void startCluster() {
-        cluster = LocalCluster.start();
+        cluster = LocalCluster.start(new EmbeddedCluster(2, 1, 512), Map.of("spark.ulysses.driver.lostAfter", "6s"));
     }
 
     @AfterAll
@@ -144,6 +145,32 @@ class BarrierLaunchTest {
         assertThat(last.step()).isEqualTo(last.totalSteps());
         // Reports on their way when the executor died are lost, but a checkpoint is at an even step.
         assertThat(last.step() - 6).as("where it went on").isPositive().isEven();
+    }
+
+    /** As one whose machine has lost its network: its connections stay open, and nothing comes. */
+    @Test
+    void endsAnAttemptWhoseExecutorSaysNothingAnyMore() throws Exception {
+        CompletableFuture<RunOutcome> running = inBackground("steps=1000000,laterSteps=6,save=2", 1, 60);
+        awaitStep(3);
+        ProcessHandle executor =
+                LocalCluster.rankProcesses(runId).get(0).parent().orElseThrow();
+
+        signal("STOP", executor);
+        Thread.sleep(8_000); // it is noticed meanwhile
+        executor.destroyForcibly();
+
+        assertThatThrownBy(() -> running.get(30, TimeUnit.SECONDS))
+                .cause()
+                .isInstanceOf(LaunchException.class)
+                .hasMessageContaining("nothing was heard of its task for 6 s (spark.ulysses.driver.lostAfter)");
+    }
+
+    private static void signal(String name, ProcessHandle process) throws Exception {
+        int code = new ProcessBuilder("kill", "-" + name, Long.toString(process.pid()))
+                .inheritIO()
+                .start()
+                .waitFor();
+        assertThat(code).isZero();
     }
 
     @Test

@@ -23,7 +23,11 @@ class ReportServerTest {
 
     @BeforeEach
     void open() throws Exception {
-        server = ReportServer.open("127.0.0.1", 0, (from, report) -> reports.add(report));
+        server = ReportServer.open("127.0.0.1", 0, Duration.ofSeconds(2), (from, report) -> {
+            if (!(report instanceof RankReport.Alive)) {
+                reports.add(report);
+            }
+        });
         address = server.address("127.0.0.1");
     }
 
@@ -72,6 +76,25 @@ class ReportServerTest {
             assertThat(stranger.getInputStream().read()).isEqualTo(-1);
         }
         assertThat(reports).isEmpty();
+    }
+
+    @Test
+    void saysWhenNothingIsHeardOfATaskButNotOfOneThatConnectedAnewOrIsThere() throws Exception {
+        try (Socket first = silentTask();
+                DriverLink again = DriverLink.open(address, hello(address.token()))) {
+            Thread.sleep(3_000);
+            assertThat(reports).hasSize(2).allMatch(RankReport.Hello.class::isInstance);
+
+            try (Socket last = silentTask()) {
+                LocalCluster.await("silence", Duration.ofSeconds(5), () -> reports.contains(new RankReport.Silent(2)));
+            }
+        }
+    }
+
+    private Socket silentTask() throws Exception {
+        Socket task = new Socket(InetAddress.getByName(address.host()), address.port());
+        task.getOutputStream().write((JsonLines.write(hello(address.token())) + "\n").getBytes(UTF_8));
+        return task;
     }
 
     @Test
