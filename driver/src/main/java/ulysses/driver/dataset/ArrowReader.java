@@ -10,6 +10,8 @@ import java.nio.channels.Channels;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import org.apache.arrow.memory.RootAllocator;
+import org.apache.arrow.vector.BaseLargeVariableWidthVector;
+import org.apache.arrow.vector.BaseVariableWidthVector;
 import org.apache.arrow.vector.FieldVector;
 import org.apache.arrow.vector.VectorSchemaRoot;
 import org.apache.arrow.vector.ipc.ArrowStreamReader;
@@ -129,8 +131,35 @@ final class ArrowReader extends SplitReader {
             throw new IOException("a batch of %d rows is announced in a file of %d bytes"
                     .formatted(batch.getRowCount(), split.file().length()));
         }
+        for (FieldVector vector : batch.getFieldVectors()) {
+            requireValuesInside(vector);
+        }
         ValueVectorUtility.validateFull(batch);
         return loaded;
+    }
+
+    /** Arrow's own validation reads texts and so makes room for each, before it looks whether they lie inside of the file. */
+    private static void requireValuesInside(FieldVector vector) throws IOException {
+        if (vector instanceof BaseVariableWidthVector texts) {
+            for (int i = 0; i <= texts.getValueCount() && texts.getValueCount() > 0; i++) {
+                requireInside(vector, texts.getOffsetBuffer().getInt((long) i * Integer.BYTES));
+            }
+        } else if (vector instanceof BaseLargeVariableWidthVector texts) {
+            for (int i = 0; i <= texts.getValueCount() && texts.getValueCount() > 0; i++) {
+                requireInside(vector, texts.getOffsetBuffer().getLong((long) i * Long.BYTES));
+            }
+        }
+        for (FieldVector child : vector.getChildrenFromFields()) {
+            requireValuesInside(child);
+        }
+    }
+
+    private static void requireInside(FieldVector vector, long offset) throws IOException {
+        long most = vector.getDataBuffer().capacity();
+        if (offset < 0 || offset > most) {
+            throw new IOException(
+                    "a value of column %s begins at byte %d of %d".formatted(vector.getName(), offset, most));
+        }
     }
 
     private ObjectNode values() {

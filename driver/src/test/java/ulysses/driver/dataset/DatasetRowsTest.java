@@ -6,6 +6,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import java.io.OutputStream;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.channels.Channels;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -227,6 +229,24 @@ class DatasetRowsTest {
         assertThat(refusal("{\"file_name\": \"rows.parquet\"}"))
                 .startsWith("DIR/rows.parquet can't be read as Parquet: ")
                 .endsWith("; write it again, or give it the ending of what it is");
+    }
+
+    /** Arrow would make room for a text of 2 GB before it looks. */
+    @Test
+    void refusesAnArrowTextOutsideOfTheFile() throws IOException {
+        Path file = folder.resolve("rows.arrow");
+        ReadFile.writeArrow(file, "instruction", List.of("Hello", "", "Rain in Ulm"));
+        ByteBuffer bytes = ByteBuffer.wrap(Files.readAllBytes(file)).order(ByteOrder.LITTLE_ENDIAN);
+        int offsets = 0;
+        while (bytes.getInt(offsets) != 0 || bytes.getInt(offsets + 4) != 5 || bytes.getInt(offsets + 12) != 16) {
+            offsets++;
+        }
+        Files.write(file, bytes.putInt(offsets, Integer.MIN_VALUE + 16).array());
+
+        assertThat(refusal("{\"file_name\": \"rows.arrow\"}"))
+                .isEqualTo(
+                        "DIR/rows.arrow can't be read as Arrow: a value of column instruction begins at byte -2147483632 of"
+                                + " 16; write it again, or give it the ending of what it is");
     }
 
     @ParameterizedTest
