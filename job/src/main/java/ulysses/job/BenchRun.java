@@ -21,6 +21,7 @@ import ulysses.driver.report.BenchPage;
 import ulysses.runtime.config.ConfigException;
 import ulysses.runtime.config.ConfigFile;
 import ulysses.runtime.config.TrainingConfig;
+import ulysses.runtime.config.TuningConfig;
 import ulysses.runtime.data.PackedDataset;
 import ulysses.runtime.data.PackedDatasetWriter;
 import ulysses.runtime.data.PackedRow;
@@ -132,8 +133,24 @@ record BenchRun(
         yaml.put("device", settings.cuda() ? "cuda" : "cpu");
         Path file = scratch.resolve("bench.json");
         Files.write(file, JSON.writeValueAsBytes(yaml));
-        return ConfigFile.load(ConfigFile.Sources.ofFile(file.toString()), hadoop)
+        TrainingConfig config = ConfigFile.load(ConfigFile.Sources.ofFile(file.toString()), hadoop)
                 .config();
+        return settings.loraRank() == 0 ? config : config.withTuning(adapter(settings.loraRank()));
+    }
+
+    /** A run would not train one beside random weights; for time and memory they do. */
+    private static TuningConfig adapter(int rank) {
+        return new TuningConfig.Lora(
+                TuningConfig.Stage.PT,
+                rank,
+                2 * rank,
+                0,
+                List.of(TuningConfig.Lora.ALL),
+                List.of(),
+                false,
+                1,
+                List.of(),
+                false);
     }
 
     private ObjectNode result(int length, ModelSpec spec, Listener listener) {
@@ -144,7 +161,7 @@ record BenchRun(
         result.put("ranks", setting.ranks()).put("threads_per_rank", settings.threads());
         result.put("device", settings.cuda() ? "cuda" : "cpu");
         result.put("dtype", settings.bf16() ? "bf16" : "fp32").put("activation_memory", setting.activationMemory());
-        result.put("zero_stage", setting.zeroStage());
+        result.put("lora_rank", settings.loraRank()).put("zero_stage", setting.zeroStage());
         settings.keys().forEach(result::put);
         result.put("docs", settings.documents()).put("steps", listener.steps.size());
         double[] seconds = sorted(listener.steps, RankEvent.Step::seconds);

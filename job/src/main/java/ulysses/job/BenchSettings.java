@@ -21,6 +21,7 @@ import ulysses.runtime.config.ConfigException;
  * @param documents {@code --docs}: equal documents in the sequence
  * @param trainedShare {@code --valid_fraction}: share of each document's tokens that are trained
  * @param bf16 {@code --dtype bf16}, else fp32
+ * @param loraRank {@code --lora_rank}: an adapter of this rank on all linear layers is trained, else (0) the whole model
  * @param activationMemory {@code --activation_memory}: what layers keep for backward, as the key of the same name; one or several
  * @param zeroStages {@code --zero_stage}, as the key of the same name; one or several
  * @param keys {@code --attention_window} and its like, as the keys of the same names
@@ -38,6 +39,7 @@ record BenchSettings(
         int documents,
         double trainedShare,
         boolean bf16,
+        int loraRank,
         List<String> activationMemory,
         List<Integer> zeroStages,
         Map<String, String> keys,
@@ -68,6 +70,7 @@ record BenchSettings(
         defaults.put("docs", "1");
         defaults.put("valid_fraction", "1.0");
         defaults.put("dtype", "fp32");
+        defaults.put("lora_rank", "0");
         defaults.put("activation_memory", "attention");
         defaults.put("zero_stage", "0");
         KEYS.forEach(key -> defaults.put(key, ""));
@@ -122,6 +125,7 @@ record BenchSettings(
                 reader.number("docs", 1),
                 reader.share(),
                 reader.either("dtype", "bf16", "fp32"),
+                reader.number("lora_rank", 0),
                 List.of(reader.text("activation_memory").split(",", -1)),
                 reader.numbers("zero_stage", 0),
                 reader.keys(),

@@ -11,7 +11,6 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.stream.IntStream;
 import org.apache.spark.BarrierTaskContext;
@@ -44,14 +43,6 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
 
     /** What a task gives that has no rank, because others have them all, or because there are too few others. */
     private static final int NO_RANK = -1;
-
-    /** Share of a GPU's memory that others may hold when a rank starts on it. */
-    static final String GPU_IN_USE = "spark.ulysses.gpu.maxInUse";
-
-    /** The program that tells of GPUs. */
-    static final String GPU_PROGRAM = "spark.ulysses.gpu.program";
-
-    private static final int GPU_PATIENCE_SECONDS = 20; // chosen: a rank of the attempt before may be about to go
 
     private static final String THREADS = "OMP_NUM_THREADS";
 
@@ -294,26 +285,10 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
                                 .formatted(context.partitionId()));
             }
             String given = RankCommand.visibleDevice(System.getenv("CUDA_VISIBLE_DEVICES"), gpu.addresses()[0]);
-            return freeGpu(given).map(GpuState::uuid).orElse(given);
-        }
-
-        /** Waits for the GPU to be free; empty if nobody can tell. */
-        private Optional<GpuState> freeGpu(String given) throws InterruptedException {
-            double share = conf.getDouble(GPU_IN_USE, 0.1);
-            String program = conf.get(GPU_PROGRAM, "nvidia-smi");
-            int patience =
-                    Math.min(GPU_PATIENCE_SECONDS, shared.config().parallel().rendezvousSeconds());
-            long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(patience);
-            Optional<GpuState> state = GpuState.of(program, given);
-            while (state.isPresent() && !state.get().isFree(share)) {
-                if (System.nanoTime() > end) {
-                    throw new LaunchException(
-                            FailureKind.INFRASTRUCTURE, state.get().inUse(host.name(), share));
-                }
-                Thread.sleep(500);
-                state = GpuState.of(program, given);
-            }
-            return state;
+            int patience = shared.config().parallel().rendezvousSeconds();
+            return GpuState.whenFree(conf, given, host.name(), patience)
+                    .map(GpuState::uuid)
+                    .orElse(given);
         }
 
         /** The user's choice for executors, else the cores that Spark gave the task, else a fair part of the machine. */
