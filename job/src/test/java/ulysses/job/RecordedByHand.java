@@ -22,6 +22,7 @@ class RecordedByHand {
         "sft-full, llama-64, small-bpe-llama3, 1",
         "sft-full, llama-64, small-bpe-llama3, 2",
         "sft-full-qwen2, qwen2-112, small-bpe-qwen, 1",
+        "sft-full-qwen2, qwen2-112, small-bpe-qwen, 2",
         "pt-full, llama-64, small-bpe-llama3, 2"
     })
     void runs(String name, String model, String tokenizer, int ranks) throws IOException {

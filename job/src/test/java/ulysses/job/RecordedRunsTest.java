@@ -34,11 +34,7 @@ class RecordedRunsTest {
     Path folder;
 
     @ParameterizedTest(name = "{0} on {3} ranks")
-    @CsvSource({
-        "pt-full, llama-64, small-bpe-llama3, 1",
-        "sft-full-qwen2, qwen2-112, small-bpe-qwen, 2",
-        "sft-neat-packing, llama-64, small-bpe-llama3, 2"
-    })
+    @CsvSource({"pt-full, llama-64, small-bpe-llama3, 1", "sft-neat-packing, llama-64, small-bpe-llama3, 2"})
     void sameYamlGivesTheSameRun(String name, String model, String tokenizer, int ranks) throws IOException {
         Resources.copy("recorded/data", folder.resolve("data"));
         Resources.copy("recorded/" + name, folder.resolve(name));
