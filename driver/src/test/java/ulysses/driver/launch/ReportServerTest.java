@@ -80,13 +80,16 @@ class ReportServerTest {
 
     @Test
     void saysWhenNothingIsHeardOfATaskButNotOfOneThatConnectedAnewOrIsThere() throws Exception {
-        try (Socket first = silentTask();
-                DriverLink again = DriverLink.open(address, hello(address.token()))) {
-            Thread.sleep(3_000);
-            assertThat(reports).hasSize(2).allMatch(RankReport.Hello.class::isInstance);
+        try (Socket first = silentTask()) {
+            LocalCluster.await("hello", Duration.ofSeconds(5), () -> reports.size() == 1);
+            try (DriverLink again = DriverLink.open(address, hello(address.token()))) {
+                Thread.sleep(3_000);
+                assertThat(reports).hasSize(2).allMatch(RankReport.Hello.class::isInstance);
 
-            try (Socket last = silentTask()) {
-                LocalCluster.await("silence", Duration.ofSeconds(5), () -> reports.contains(new RankReport.Silent(2)));
+                try (Socket last = silentTask()) {
+                    LocalCluster.await(
+                            "silence", Duration.ofSeconds(5), () -> reports.contains(new RankReport.Silent(2)));
+                }
             }
         }
     }
