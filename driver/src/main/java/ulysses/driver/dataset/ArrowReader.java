@@ -9,6 +9,7 @@ import java.nio.ByteOrder;
 import java.nio.channels.Channels;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
+import org.apache.arrow.memory.ArrowBuf;
 import org.apache.arrow.memory.RootAllocator;
 import org.apache.arrow.vector.BaseLargeVariableWidthVector;
 import org.apache.arrow.vector.BaseVariableWidthVector;
@@ -140,14 +141,14 @@ final class ArrowReader extends SplitReader {
 
     /** Arrow's own validation reads texts and so makes room for each, before it looks whether they lie inside of the file. */
     private static void requireValuesInside(FieldVector vector) throws IOException {
-        if (vector instanceof BaseVariableWidthVector texts) {
-            for (int i = 0; i <= texts.getValueCount() && texts.getValueCount() > 0; i++) {
-                requireInside(vector, texts.getOffsetBuffer().getInt((long) i * Integer.BYTES));
-            }
-        } else if (vector instanceof BaseLargeVariableWidthVector texts) {
-            for (int i = 0; i <= texts.getValueCount() && texts.getValueCount() > 0; i++) {
-                requireInside(vector, texts.getOffsetBuffer().getLong((long) i * Long.BYTES));
-            }
+        int width = vector instanceof BaseVariableWidthVector
+                ? Integer.BYTES
+                : vector instanceof BaseLargeVariableWidthVector ? Long.BYTES : 0;
+        int offsets =
+                width == 0 || vector.getValueCount() == 0 ? 0 : vector.getValueCount() + 1; // the last one's end, too
+        for (long i = 0; i < offsets; i++) {
+            ArrowBuf begins = vector.getOffsetBuffer();
+            requireInside(vector, width == Integer.BYTES ? begins.getInt(i * width) : begins.getLong(i * width));
         }
         for (FieldVector child : vector.getChildrenFromFields()) {
             requireValuesInside(child);

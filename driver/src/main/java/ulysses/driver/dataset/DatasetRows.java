@@ -114,6 +114,15 @@ public final class DatasetRows {
         return Optional.empty();
     }
 
+    /** Where a failure began; what Spark and libraries wrap round it is for developers. */
+    public static Throwable deepest(Throwable failure) {
+        Throwable cause = failure;
+        while (cause.getCause() != null) {
+            cause = cause.getCause();
+        }
+        return cause;
+    }
+
     /**
      * A dataset and what is drawn from it.
      *

@@ -11,7 +11,6 @@ import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
-import ulysses.runtime.data.DataException;
 
 /** Parquet files through Spark's own reader, which knows the number of each row in its file. */
 final class ParquetFiles {
@@ -45,7 +44,7 @@ final class ParquetFiles {
         try {
             return session.read().parquet(file.path()).selectExpr("*", "_metadata.row_index as " + ROW_INDEX);
         } catch (Exception failure) { // SparkException is checked but not declared
-            throw unreadable(file, failure);
+            throw SplitReader.unreadable(file, DatasetRows.deepest(failure));
         }
     }
 
@@ -53,17 +52,8 @@ final class ParquetFiles {
         try {
             return table.count();
         } catch (Exception failure) { // as above
-            throw unreadable(file, failure);
+            throw SplitReader.unreadable(file, DatasetRows.deepest(failure));
         }
-    }
-
-    /** Spark wraps what the Parquet library says in its own words for developers. */
-    private static DataException unreadable(SourceFile file, Exception failure) {
-        Exception root = failure;
-        while (root.getCause() instanceof Exception cause) {
-            root = cause;
-        }
-        return SplitReader.unreadable(file, root);
     }
 
     /** Rows whose pages are read as they are asked for; one that can't be is the file's fault, not the task's. */
@@ -84,7 +74,7 @@ final class ParquetFiles {
             } catch (TaskKilledException | NoSuchElementException ending) {
                 throw ending;
             } catch (Exception failure) { // as above
-                throw unreadable(file, failure);
+                throw SplitReader.unreadable(file, DatasetRows.deepest(failure));
             }
         }
     }

@@ -61,7 +61,7 @@ abstract class SplitReader implements Iterator<RawRow> {
     }
 
     /** What a failure to read a file says to the user. */
-    static DataException unreadable(SourceFile file, Exception failure) {
+    static DataException unreadable(SourceFile file, Throwable failure) {
         String reason = String.valueOf(failure.getMessage()).lines().findFirst().orElse("no reason given");
         return new DataException(
                 "%s can't be read as %s: %s; write it again, or give it the ending of what it is"

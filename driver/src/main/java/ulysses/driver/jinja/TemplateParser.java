@@ -10,16 +10,18 @@ import ulysses.driver.jinja.Token.Kind;
 
 /** Tokens to statements: what Jinja's own tags do, loop controls, and transformers' {@code generation}. */
 final class TemplateParser {
+    private final TokenCursor tokens;
     private final ExpressionParser expressions;
 
     TemplateParser(List<Token> tokens) {
-        this.expressions = new ExpressionParser(tokens);
+        this.tokens = new TokenCursor(tokens);
+        this.expressions = new ExpressionParser(this.tokens);
     }
 
     Statement template() {
         Statement all = body(Set.of());
-        if (expressions.peek().kind() != Kind.END) {
-            throw expressions.unexpected("the end of the template");
+        if (tokens.peek().kind() != Kind.END) {
+            throw tokens.unexpected("the end of the template");
         }
         return all;
     }
@@ -28,22 +30,22 @@ final class TemplateParser {
     private Statement body(Set<String> ends) {
         List<Statement> statements = new ArrayList<>();
         while (true) {
-            Token token = expressions.peek();
+            Token token = tokens.peek();
             if (token.kind() == Kind.END) {
                 if (!ends.isEmpty()) {
-                    throw expressions.unexpected(
+                    throw tokens.unexpected(
                             String.join(" or ", ends.stream().sorted().toList()));
                 }
                 return Statement.sequence(statements);
             }
-            expressions.next();
+            tokens.next();
             if (token.kind() == Kind.DATA) {
                 statements.add((scope, out) -> print(scope, out, token.text()));
             } else if (token.kind() == Kind.PRINT) {
                 Expression value = expressions.tuple();
-                expressions.expectClose();
+                tokens.expectClose();
                 statements.add((scope, out) -> print(scope, out, Values.text(value.evaluate(scope))));
-            } else if (ends.contains(expressions.peek().text())) {
+            } else if (ends.contains(tokens.peek().text())) {
                 return Statement.sequence(statements);
             } else {
                 statements.add(block());
@@ -58,8 +60,8 @@ final class TemplateParser {
     }
 
     private Statement block() {
-        Token name = expressions.peek();
-        String tag = expressions.expectName();
+        Token name = tokens.peek();
+        String tag = tokens.expectName();
         return switch (tag) {
             case "if" -> condition();
             case "for" -> loop();
@@ -72,7 +74,7 @@ final class TemplateParser {
             case "continue" -> leave(Flow.CONTINUE);
             case "do" -> {
                 Expression value = expressions.tuple();
-                expressions.expectClose();
+                tokens.expectClose();
                 yield (scope, out) -> print(scope, out, value.evaluate(scope) == Values.UNSET ? "?" : "");
             }
             default -> throw new JinjaException("line %d: tag %s is not known".formatted(name.line(), tag));
@@ -80,24 +82,24 @@ final class TemplateParser {
     }
 
     private Statement leave(Flow flow) {
-        expressions.expectClose();
+        tokens.expectClose();
         return (scope, out) -> flow;
     }
 
     private Statement condition() {
         Expression test = expressions.tuple();
-        expressions.expectClose();
+        tokens.expectClose();
         Statement then = body(Set.of("elif", "else", "endif"));
         Statement otherwise;
-        switch (expressions.next().text()) {
+        switch (tokens.next().text()) {
             case "elif" -> otherwise = condition();
             case "else" -> {
-                expressions.expectClose();
+                tokens.expectClose();
                 otherwise = body(Set.of("endif"));
                 end();
             }
             default -> {
-                expressions.expectClose();
+                tokens.expectClose();
                 otherwise = (scope, out) -> Flow.NEXT;
             }
         }
@@ -107,18 +109,18 @@ final class TemplateParser {
 
     /** The name of an end tag and its close. */
     private void end() {
-        expressions.next();
-        expressions.expectClose();
+        tokens.next();
+        tokens.expectClose();
     }
 
     private List<String> targets() {
-        boolean bracketed = expressions.skipOperator("(");
-        List<String> names = new ArrayList<>(List.of(expressions.expectName()));
-        while (expressions.skipOperator(",")) {
-            names.add(expressions.expectName());
+        boolean bracketed = tokens.skipOperator("(");
+        List<String> names = new ArrayList<>(List.of(tokens.expectName()));
+        while (tokens.skipOperator(",")) {
+            names.add(tokens.expectName());
         }
         if (bracketed) {
-            expressions.expectOperator(")");
+            tokens.expectOperator(")");
         }
         return names;
     }
@@ -139,16 +141,16 @@ final class TemplateParser {
 
     private Statement loop() {
         List<String> names = targets();
-        if (!expressions.skipName("in")) {
-            throw expressions.unexpected("'in'");
+        if (!tokens.skipName("in")) {
+            throw tokens.unexpected("'in'");
         }
         Expression items = tupleWithoutCondition();
-        Expression filter = expressions.skipName("if") ? expressions.expression() : scope -> true;
-        boolean recursive = expressions.skipName("recursive");
-        expressions.expectClose();
+        Expression filter = tokens.skipName("if") ? expressions.expression() : scope -> true;
+        boolean recursive = tokens.skipName("recursive");
+        tokens.expectClose();
         Statement body = body(Set.of("else", "endfor"));
         Statement otherwise = (scope, out) -> Flow.NEXT;
-        if (expressions.peek().isName("else")) {
+        if (tokens.peek().isName("else")) {
             end();
             otherwise = body(Set.of("endfor"));
         }
@@ -158,11 +160,11 @@ final class TemplateParser {
 
     private Expression tupleWithoutCondition() {
         Expression first = expressions.or();
-        if (!expressions.peek().isOperator(",")) {
+        if (!tokens.peek().isOperator(",")) {
             return first;
         }
         List<Expression> all = new ArrayList<>(List.of(first));
-        while (expressions.skipOperator(",")) {
+        while (tokens.skipOperator(",")) {
             all.add(expressions.or());
         }
         return scope -> all.stream().map(item -> item.evaluate(scope)).toList();
@@ -172,16 +174,16 @@ final class TemplateParser {
         int attribute = 0;
         List<String> names = targets();
         String entry = "";
-        if (names.size() == 1 && expressions.skipOperator(".")) {
-            entry = expressions.expectName();
+        if (names.size() == 1 && tokens.skipOperator(".")) {
+            entry = tokens.expectName();
             attribute = 1;
         }
         String key = entry;
         boolean isEntry = attribute == 1;
         Expression value;
-        if (expressions.skipOperator("=")) {
+        if (tokens.skipOperator("=")) {
             value = expressions.tuple();
-            expressions.expectClose();
+            tokens.expectClose();
         } else {
             value = captured();
         }
@@ -203,10 +205,10 @@ final class TemplateParser {
     private Expression captured() {
         Output[] captured = {new Output()};
         Expression value = scope -> captured[0].toString();
-        while (expressions.skipOperator("|")) {
-            value = expressions.filter(value);
+        while (tokens.skipOperator("|")) {
+            value = expressions.operands().filter(value);
         }
-        expressions.expectClose();
+        tokens.expectClose();
         Statement body = body(Set.of("endset"));
         end();
         Expression filtered = value;
@@ -221,9 +223,9 @@ final class TemplateParser {
     }
 
     private Statement macro() {
-        String name = expressions.expectName();
+        String name = tokens.expectName();
         Macro.Signature signature = signature();
-        expressions.expectClose();
+        tokens.expectClose();
         Statement body = body(Set.of("endmacro"));
         end();
         return (scope, out) -> {
@@ -235,15 +237,15 @@ final class TemplateParser {
     private Macro.Signature signature() {
         List<String> names = new ArrayList<>();
         Map<String, Expression> defaults = new LinkedHashMap<>();
-        expressions.expectOperator("(");
-        while (!expressions.skipOperator(")")) {
-            String name = expressions.expectName();
+        tokens.expectOperator("(");
+        while (!tokens.skipOperator(")")) {
+            String name = tokens.expectName();
             names.add(name);
-            if (expressions.skipOperator("=")) {
+            if (tokens.skipOperator("=")) {
                 defaults.put(name, expressions.expression());
             }
-            if (!expressions.peek().isOperator(")")) {
-                expressions.expectOperator(",");
+            if (!tokens.peek().isOperator(")")) {
+                tokens.expectOperator(",");
             }
         }
         return new Macro.Signature(names, defaults);
@@ -252,10 +254,10 @@ final class TemplateParser {
     /** {@code {% call macro() %}text{% endcall %}}: the macro prints the text with {@code caller()}. */
     private Statement call() {
         Macro.Signature signature =
-                expressions.peek().isOperator("(") ? signature() : new Macro.Signature(List.of(), Map.of());
+                tokens.peek().isOperator("(") ? signature() : new Macro.Signature(List.of(), Map.of());
         Statement[] body = new Statement[1];
-        Expression called = expressions.macroCall(scope -> new Macro("caller", signature, body[0], scope));
-        expressions.expectClose();
+        Expression called = expressions.operands().macroCall(scope -> new Macro("caller", signature, body[0], scope));
+        tokens.expectClose();
         body[0] = body(Set.of("endcall"));
         end();
         return (scope, out) -> print(scope, out, Values.text(called.evaluate(scope)));
@@ -263,11 +265,11 @@ final class TemplateParser {
 
     private Statement filter() {
         Output[] captured = {new Output()};
-        Expression value = expressions.filter(scope -> captured[0].toString());
-        while (expressions.skipOperator("|")) {
-            value = expressions.filter(value);
+        Expression value = expressions.operands().filter(scope -> captured[0].toString());
+        while (tokens.skipOperator("|")) {
+            value = expressions.operands().filter(value);
         }
-        expressions.expectClose();
+        tokens.expectClose();
         Statement body = body(Set.of("endfilter"));
         end();
         Expression filtered = value;
@@ -282,7 +284,7 @@ final class TemplateParser {
     }
 
     private Statement generation() {
-        expressions.expectClose();
+        tokens.expectClose();
         Statement body = body(Set.of("endgeneration"));
         end();
         return (scope, out) -> {

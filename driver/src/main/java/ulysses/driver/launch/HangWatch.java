@@ -14,8 +14,8 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Ends an attempt that makes no progress, or has lost a task. Ranks step together, so one that hangs silences all: the watch waits for silence of
- * all, shows what every rank is doing, and blames the one that is furthest behind.
+ * Ends an attempt that has lost a task, or makes no progress. Ranks step together, so one that hangs silences all: the watch waits for
+ * silence of all, shows what every rank is doing, and blames the one that is furthest behind.
  */
 final class HangWatch implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(HangWatch.class);

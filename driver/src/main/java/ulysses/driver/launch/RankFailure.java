@@ -59,6 +59,19 @@ public record RankFailure(
         log = List.copyOf(log);
     }
 
+    /** That the executor of a task is gone, or can't be heard any more. */
+    static RankFailure executorLost(RankStatus last, String reason) {
+        return new RankFailure(
+                last.rank(),
+                last.host(),
+                last.phase(),
+                last.step(),
+                FailureKind.INFRASTRUCTURE,
+                Cause.EXECUTOR_LOST,
+                reason,
+                List.of());
+    }
+
     /** The same with another reason. */
     RankFailure because(String other) {
         return new RankFailure(rank, host, phase, step, kind, cause, other, log);

@@ -113,7 +113,7 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
                 : DeviceAssignment.seated(List.of(context.allGather(here)), attempt.leftOut(), mesh);
     }
 
-    /** A look takes up to 3 s, and the all-gather behind it 1. */
+    /** Looks for about rendezvous_timeout: one that fails takes 3 s of connecting, 1 of gathering and a pause of 2. */
     private static Rendezvous rendezvous(BarrierTaskContext context, RankJob shared) {
         int looks = 1 + shared.config().parallel().rendezvousSeconds() / 6;
         return new Rendezvous(mine -> List.of(context.allGather(mine)), looks);
@@ -177,7 +177,7 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
                     loader);
         }
 
-        /** All all-gathers; the child has its assignment afterwards. */
+        /** Meets the other tasks; the child has its assignment afterwards. */
         private int meet(RankProcess child, Path directory) throws IOException, InterruptedException {
             Rendezvous rendezvous = rendezvous(context, shared);
             Seat seat = new Seat(

@@ -2,10 +2,9 @@ package ulysses.driver.launch;
 
 import java.time.Duration;
 import java.util.Comparator;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
-import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 import ulysses.driver.launch.DeviceAssignment.Placement;
 import ulysses.driver.launch.DeviceAssignment.Seat;
@@ -101,12 +100,12 @@ record Rendezvous(AllGather allGather, int looks) {
 
     /** One of each host, in order of partition. */
     private static List<AddressProbe.Offer> offers(List<Arrival> arrivals) {
-        Map<Integer, AddressProbe.Offer> first = new TreeMap<>();
-        arrivals.stream()
-                .filter(arrival -> arrival.offer() != null)
-                .filter(arrival -> first.values().stream()
-                        .noneMatch(other -> other.host().equals(arrival.seat().host())))
-                .forEach(arrival -> first.put(arrival.seat().partition(), Objects.requireNonNull(arrival.offer())));
+        Map<String, AddressProbe.Offer> first = new LinkedHashMap<>();
+        for (Arrival arrival : arrivals) {
+            if (arrival.offer() != null) {
+                first.putIfAbsent(arrival.offer().host(), arrival.offer());
+            }
+        }
         return List.copyOf(first.values());
     }
 

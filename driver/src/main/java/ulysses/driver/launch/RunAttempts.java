@@ -193,16 +193,10 @@ public final class RunAttempts {
                 .filter(known -> known.partition() == task.partition())
                 .findFirst()
                 .orElse(new RankStatus(task.partition(), -1, task.host(), task.executorId(), "start", 0, 0));
-        return new RankFailure(
-                status.rank(),
-                status.host(),
-                status.phase(),
-                status.step(),
-                FailureKind.INFRASTRUCTURE,
-                RankFailure.Cause.EXECUTOR_LOST,
+        return RankFailure.executorLost(
+                status,
                 "Spark lost executor %s: %s"
-                        .formatted(task.executorId(), task.reason().strip()),
-                List.of());
+                        .formatted(task.executorId(), task.reason().strip()));
     }
 
     private static RankFailure taskFailure(Exception sparks) {

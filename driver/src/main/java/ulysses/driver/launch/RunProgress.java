@@ -184,16 +184,10 @@ final class RunProgress implements AutoCloseable {
     }
 
     private static RankFailure silent(RankStatus status, long seconds) {
-        return new RankFailure(
-                status.rank(),
-                status.host(),
-                status.phase(),
-                status.step(),
-                FailureKind.INFRASTRUCTURE,
-                RankFailure.Cause.EXECUTOR_LOST,
+        return RankFailure.executorLost(
+                status,
                 "nothing was heard of its task for %d s (%s), which says that it is there once a second: its machine has lost the network or power, or executor %s was stopped"
-                        .formatted(seconds, LOST_KEY, status.executorId()),
-                List.of());
+                        .formatted(seconds, LOST_KEY, status.executorId()));
     }
 
     private RankStatus after(RankStatus before, RankEvent event, long now) {

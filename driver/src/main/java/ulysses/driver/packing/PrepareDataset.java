@@ -307,19 +307,11 @@ public final class PrepareDataset {
         if (StorageException.saysThatDiskIsFull(failure)) {
             return new StorageException(
                     "rows can't be written to %s: %s; a disk is full, that one or one of spark.local.dir: free space there, or name another tokenized_path, then run the same command again"
-                            .formatted(folder, deepest(failure).getMessage()),
+                            .formatted(folder, DatasetRows.deepest(failure).getMessage()),
                     failure);
         }
         return failure instanceof RuntimeException runtime
                 ? runtime
                 : new IllegalStateException("data can't be prepared: " + failure.getMessage(), failure);
-    }
-
-    private static Throwable deepest(Throwable failure) {
-        Throwable cause = failure;
-        while (cause.getCause() != null) {
-            cause = cause.getCause();
-        }
-        return cause;
     }
 }

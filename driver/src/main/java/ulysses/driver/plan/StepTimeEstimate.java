@@ -1,6 +1,7 @@
 package ulysses.driver.plan;
 
-import java.util.stream.IntStream;
+import java.util.List;
+import java.util.function.IntToDoubleFunction;
 import ulysses.runtime.config.AttentionPattern;
 import ulysses.runtime.config.ParallelConfig.Device;
 import ulysses.runtime.weights.KeptActivations.Strength;
@@ -35,7 +36,7 @@ public record StepTimeEstimate(
         double peak = hardware.peakTflops() * 1e12;
         return new StepTimeEstimate(
                 accumulation * matmulOperations(shape) / (peak * hardware.matmulShare()),
-                accumulation * atPeak(shape, hardware) / peak,
+                accumulation * attentionOperations(shape, layer -> 1 / attentionShare(shape, layer, hardware)) / peak,
                 moved.allToAllSent(group) / hardware.collectiveBytesPerSecond(group),
                 moved.statesSent(ranks) / hardware.collectiveBytesPerSecond(ranks),
                 (double) shape.trained() / owners(shape) * optimizerBytes / (hardware.memoryGbPerS() * 1e9),
@@ -83,34 +84,29 @@ public record StepTimeEstimate(
     /**
      * Operations of one rank and micro-batch: two products over the keys that each query sees in forward, five in backward, which
      * computes scores again (FlashAttention-2, arXiv:2307.08691, section 2.3), and two more where not even attention's output is kept.
+     *
+     * @param weightOfLayer 1 to count them; else each layer's count times so much
      */
-    static double attentionOperations(RunShape shape) {
-        return IntStream.range(0, shape.model().layers())
-                .mapToDouble(layer -> attentionOperations(shape, layer))
-                .sum();
-    }
-
-    private static double attentionOperations(RunShape shape, int layer) {
+    static double attentionOperations(RunShape shape, IntToDoubleFunction weightOfLayer) {
         double perProduct = 2.0 * shape.heads().mostQueries() * shape.model().headSize();
-        int products = shape.strengths().get(layer) == Strength.INPUT ? 9 : 7;
-        return perProduct
-                * products
-                * shape.model().pattern(layer).pairs(shape.rowTokens())
-                * shape.batch().rows();
+        List<Strength> strengths = shape.strengths();
+        double pairs = 0;
+        for (int layer = 0; layer < shape.model().layers(); layer++) {
+            int products = strengths.get(layer) == Strength.INPUT ? 9 : 7;
+            pairs += weightOfLayer.applyAsDouble(layer)
+                    * products
+                    * shape.model().pattern(layer).pairs(shape.rowTokens())
+                    * shape.batch().rows();
+        }
+        return perProduct * pairs;
     }
 
-    /** Operations that the device would do at its peak in the time which attention takes. */
-    private static double atPeak(RunShape shape, HardwareProfile hardware) {
+    private static double attentionShare(RunShape shape, int layer, HardwareProfile hardware) {
         boolean isLong = shape.device() == Device.CUDA
                 && shape.isBfloat16()
-                && shape.rowTokens() >= AttentionPattern.LONG_DOCUMENT;
-        double operations = 0;
-        for (int layer = 0; layer < shape.model().layers(); layer++) {
-            boolean dense = shape.model().pattern(layer).equals(AttentionPattern.DENSE);
-            operations += attentionOperations(shape, layer)
-                    / (isLong && dense ? hardware.longAttentionShare() : hardware.attentionShare());
-        }
-        return operations;
+                && shape.rowTokens() >= AttentionPattern.LONG_DOCUMENT
+                && shape.model().pattern(layer).equals(AttentionPattern.DENSE);
+        return isLong ? hardware.longAttentionShare() : hardware.attentionShare();
     }
 
     /** All parts together. */

@@ -10,7 +10,9 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Comparator;
 import java.util.Map;
+import java.util.stream.Stream;
 import org.apache.hadoop.conf.Configuration;
 import ulysses.driver.hub.ModelHub.Parts;
 
@@ -58,8 +60,8 @@ public final class ReadListing {
 
     /** Asks for the model, with nothing of it in the cache. */
     public void model() throws IOException, InterruptedException {
-        try (var files = Files.exists(cache) ? Files.walk(cache) : java.util.stream.Stream.<Path>empty()) {
-            files.sorted(java.util.Comparator.reverseOrder()).forEach(ReadListing::delete);
+        try (var files = Files.exists(cache) ? Files.walk(cache) : Stream.<Path>empty()) {
+            files.sorted(Comparator.reverseOrder()).forEach(ReadListing::delete);
         }
         client.folder("model_name_or_path", "someone/some-model", "main", Parts.MODEL);
     }

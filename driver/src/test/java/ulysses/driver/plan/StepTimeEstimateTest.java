@@ -89,7 +89,7 @@ class StepTimeEstimateTest {
 
         assertThat(StepTimeEstimate.matmulOperations(shape))
                 .isEqualTo(2 * 64 * (1192 * 3 + 2 * (128 + 64 + 256) + 256 * 3.0));
-        assertThat(StepTimeEstimate.attentionOperations(shape)).isEqualTo(2 * 14 * 4 * 2 * (64 * 65 / 2.0));
+        assertThat(StepTimeEstimate.attentionOperations(shape, layer -> 1)).isEqualTo(2 * 14 * 4 * 2 * (64 * 65 / 2.0));
     }
 
     @Test
@@ -103,7 +103,7 @@ class StepTimeEstimateTest {
                 new Batch(2, 1),
                 new Mesh(1, 1));
 
-        assertThat(StepTimeEstimate.attentionOperations(shape))
+        assertThat(StepTimeEstimate.attentionOperations(shape, layer -> 1))
                 .isEqualTo(2 * 2 * 14 * 4 * 2 * (16 * 17 / 2 + 48 * 16.0)); // two rows, two layers
     }
 
@@ -134,7 +134,8 @@ class StepTimeEstimateTest {
                 tokens,
                 new Batch(1, 1),
                 new Mesh(1, 1));
-        return StepTimeEstimate.of(shape, hardware).attention() / StepTimeEstimate.attentionOperations(shape);
+        return StepTimeEstimate.of(shape, hardware).attention()
+                / StepTimeEstimate.attentionOperations(shape, layer -> 1);
     }
 
     @Test
@@ -149,7 +150,7 @@ class StepTimeEstimateTest {
                 new Batch(1, 1),
                 new Mesh(1, 1));
 
-        assertThat(StepTimeEstimate.attentionOperations(shape))
+        assertThat(StepTimeEstimate.attentionOperations(shape, layer -> 1))
                 .isEqualTo(2
                         * 14
                         * 4
