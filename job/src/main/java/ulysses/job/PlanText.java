@@ -105,8 +105,7 @@ final class PlanText {
         print("  from forward to backward of a micro-batch");
         lines(memory, List.of(Moment.MICRO_BATCH), " ");
         print("  one of these at a time (* comes into the peak)");
-        for (Moment moment : List.of(
-                Moment.LOSS, Moment.MLP_BACKWARD, Moment.ATTENTION_BACKWARD, Moment.EXCHANGE, Moment.GRADIENT_NORM)) {
+        for (Moment moment : MemoryEstimate.IN_TURN) {
             lines(memory, List.of(moment), moment == memory.dearest() ? "*" : " ");
         }
         print("  = %-20s %s".formatted("peak", size(memory.peak())));

@@ -30,13 +30,11 @@ public record MemoryEstimate(List<Line> lines) {
         /** In the backward of a layer's attention, on top of the micro-batch. */
         ATTENTION_BACKWARD,
         /** While gradients of q, k and v are exchanged, on top of the micro-batch. */
-        EXCHANGE,
-        /** Between the last backward and the optimizer, when the micro-batch is gone. */
-        GRADIENT_NORM
+        EXCHANGE
     }
 
     /** Moments of which only one comes at a time, on top of a micro-batch. */
-    private static final List<Moment> IN_TURN =
+    public static final List<Moment> IN_TURN =
             List.of(Moment.LOSS, Moment.MLP_BACKWARD, Moment.ATTENTION_BACKWARD, Moment.EXCHANGE);
 
     /**
@@ -61,13 +59,10 @@ public record MemoryEstimate(List<Line> lines) {
                 hardware.isCpu() ? "process" : "CUDA context",
                 hardware.reservedBytes(),
                 hardware.isCpu() ? "JVM and libraries, of hardware.yaml" : "and workspaces, of hardware.yaml"));
-        StateMemory states = new StateMemory(shape);
-        states.addTo(lines);
+        new StateMemory(shape).addTo(lines);
         MicroBatchMemory microBatch = new MicroBatchMemory(shape);
         microBatch.addTo(lines);
-        lines.add(new Line(
-                Moment.GRADIENT_NORM, "gradient norm", states.widened(), "the largest of what is summed, in float64"));
-        microBatch.addHeldByLibrary(lines, states.widened());
+        microBatch.addHeldByLibrary(lines);
         return new MemoryEstimate(lines);
     }
 
@@ -93,14 +88,11 @@ public record MemoryEstimate(List<Line> lines) {
         for (Moment moment : IN_TURN) {
             dearest = bytes(moment) > bytes(dearest) ? moment : dearest;
         }
-        boolean normIsMore = bytes(Moment.GRADIENT_NORM) > bytes(Moment.MICRO_BATCH) + bytes(dearest);
-        return normIsMore ? Moment.GRADIENT_NORM : dearest;
+        return dearest;
     }
 
     /** Most bytes that are held at once. */
     public long peak() {
-        Moment dearest = dearest();
-        long microBatch = dearest == Moment.GRADIENT_NORM ? 0 : bytes(Moment.MICRO_BATCH);
-        return permanent() + microBatch + bytes(dearest);
+        return permanent() + bytes(Moment.MICRO_BATCH) + bytes(dearest());
     }
 }

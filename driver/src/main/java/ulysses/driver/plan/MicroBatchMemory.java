@@ -67,33 +67,17 @@ final class MicroBatchMemory {
         }
     }
 
-    /**
-     * On the CPU, what short buffers took stays taken: it comes on top of one long buffer.
-     *
-     * @param widened bytes that the gradient norm needs
-     */
-    void addHeldByLibrary(List<Line> lines, long widened) {
-        if (shape.device() != Device.CPU) {
+    /** On the CPU, what short buffers took stays taken: it comes on top of one long buffer. */
+    void addHeldByLibrary(List<Line> lines) {
+        if (shape.device() != Device.CPU || tile() < GIVEN_BACK_FROM) {
             return;
         }
         boolean shortOutputs = Math.max(output(), hidden()) < GIVEN_BACK_FROM;
         long attention = shortOutputs ? attentionHeld() + kernel() : 0;
         long exchange = shortOutputs && shape.isSplit() ? attentionHeld() + 2 * wholeQkv() + packedQkv() : 0;
         long tiles = Math.max(mlpBackward(), Math.max(attention, exchange));
-        if (tile() >= GIVEN_BACK_FROM) {
-            held(lines, Moment.LOSS, Math.max(0, tiles - 4 * hidden()));
-        }
-        if (widened >= GIVEN_BACK_FROM) {
-            long microBatch = lines.stream()
-                    .filter(line -> shortOutputs && line.moment() == Moment.MICRO_BATCH)
-                    .mapToLong(Line::bytes)
-                    .sum();
-            held(lines, Moment.GRADIENT_NORM, tiles + microBatch);
-        }
-    }
-
-    private static void held(List<Line> lines, Moment moment, long bytes) {
-        lines.add(line(moment, "freed, not given back", bytes, "by the C library, of buffers below 32 MiB"));
+        long bytes = Math.max(0, tiles - 4 * hidden());
+        lines.add(line(Moment.LOSS, "freed, not given back", bytes, "by the C library, of buffers below 32 MiB"));
     }
 
     private void kept(List<Line> lines, Strength strength, Strength below, String name, String how) {

@@ -143,18 +143,6 @@ final class StateMemory {
                 .orElse(0);
     }
 
-    /** Bytes of what the gradient norm widens to float64 at once: a parameter, or what a rank owns of a block. */
-    long widened() {
-        long largest = trained.stream()
-                .flatMap(block -> block.places().stream())
-                .mapToLong(place -> place.parameter().elements())
-                .max()
-                .orElse(0);
-        long largestSlice =
-                trained.stream().mapToLong(ParameterBlock::slice).max().orElse(0);
-        return 8 * (stage == 0 ? largest : largestSlice);
-    }
-
     /** Bytes that all ranks together hold of gradients when they are summed where they are owned, over a step; 0 where all have all. */
     long scattered() {
         int sums = stage >= 2 ? shape.batch().accumulation() : 1;

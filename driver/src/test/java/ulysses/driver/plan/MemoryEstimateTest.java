@@ -41,8 +41,7 @@ class MemoryEstimateTest {
                         // two gradients [s,D], that of [s,N,H], and one tile of all 64 tokens
                         entry("MLP backward", 2 * 2048 + 2048 + 64 * (6 * 16 + 12 * 8) * 4L),
                         // two gradients [s,D], that of [s,N,H]; q k v and their gradients, from the kernel and summed
-                        entry("attention backward", 2 * 2048 + 2048 + 4096 + 4096 + 4096L),
-                        entry("gradient norm", 8 * 256L));
+                        entry("attention backward", 2 * 2048 + 2048 + 4096 + 4096 + 4096L));
         assertThat(estimate.dearest()).isEqualTo(Moment.MLP_BACKWARD);
         assertThat(estimate.permanent()).isEqualTo(16 * SmallRun.PARAMETERS);
         assertThat(estimate.peak()).isEqualTo(16 * SmallRun.PARAMETERS + (6144 + 4096 + 2048 + 1024) + 55_296);
@@ -68,8 +67,7 @@ class MemoryEstimateTest {
                         entry("MLP backward", 2 * 512 + 512 + 512 + 32 * (6 * 16 + 12 * 8) * 2L),
                         // held: 2 [s,D], [s,N,H], dO, q k v and gradients; float32 dq, dk, dv
                         entry("attention backward", 4096 + 64 * 2 * 2 * 4 + 2 * 512L),
-                        entry("exchange buffers", 4096 + 2 * 1024 + 1024L),
-                        entry("gradient norm", 8 * 256L));
+                        entry("exchange buffers", 4096 + 2 * 1024 + 1024L));
     }
 
     @Test
@@ -156,23 +154,6 @@ class MemoryEstimateTest {
         assertThat(large.bytes(Moment.MICRO_BATCH)).isEqualTo(small.bytes(Moment.MICRO_BATCH));
     }
 
-    @Test
-    void aShortRowsPeakIsTheGradientNorm() {
-        RunShape shape = new RunShape(
-                SmallRun.model("\"sliding_window\": null"),
-                ComputeType.FLOAT32,
-                ActivationMemory.ATTENTION,
-                Device.CPU,
-                1,
-                new Batch(1, 1),
-                new Mesh(1, 1));
-
-        MemoryEstimate estimate = MemoryEstimate.of(shape, SmallRun.device("cpu", 1e9));
-
-        assertThat(estimate.bytes(Moment.GRADIENT_NORM)).isEqualTo(2048);
-        assertThat(estimate.dearest()).isEqualTo(Moment.GRADIENT_NORM);
-    }
-
     private static Map<String, Long> byName(MemoryEstimate estimate) {
         Map<String, Long> lines = new LinkedHashMap<>();
         estimate.lines().forEach(line -> lines.put(line.name(), line.bytes()));
@@ -188,8 +169,7 @@ class MemoryEstimateTest {
                 .contains(
                         entry("weights", 4 * SmallRun.PARAMETERS + 4 * 8),
                         entry("gradients", 4 * all),
-                        entry("AdamW's moments", 8 * all / 2),
-                        entry("gradient norm", 8L * 592 / 2));
+                        entry("AdamW's moments", 8 * all / 2));
         assertThat(byName(states(2)))
                 .contains(
                         entry("weights", 4 * all),

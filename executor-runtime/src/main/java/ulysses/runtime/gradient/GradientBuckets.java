@@ -1,9 +1,7 @@
 package ulysses.runtime.gradient;
 
 import org.bytedeco.pytorch.Scalar;
-import org.bytedeco.pytorch.ScalarOptional;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch;
 import ulysses.runtime.collective.Collectives;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.model.ParameterSharing;
@@ -68,7 +66,7 @@ public final class GradientBuckets {
     private double squares() {
         double squares = 0;
         for (Parameter parameter : parameters.trained()) {
-            squares += squares(parameter.gradient());
+            squares += WideSum.ofSquares(parameter.gradient());
         }
         return squares;
     }
@@ -76,17 +74,9 @@ public final class GradientBuckets {
     private double squaresOfAllRanks() {
         double squares = 0;
         for (Parameters.Share share : parameters.shares()) {
-            squares += squares(share.gradients());
+            squares += WideSum.ofSquares(share.gradients());
         }
         return sharing.sum(squares)[0];
-    }
-
-    private static double squares(Tensor gradient) {
-        try (TensorScope scope = TensorScope.open()) {
-            double norm = gradient.norm(new ScalarOptional(new Scalar(2.0)), torch.ScalarType.Double)
-                    .item_double();
-            return norm * norm;
-        }
     }
 
     /** Scales the gradients so that their norm, now {@code norm}, is at most {@code limit}; a limit of 0 changes nothing. */

@@ -3,10 +3,6 @@ package ulysses.runtime.gradient;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import org.bytedeco.pytorch.Scalar;
-import org.bytedeco.pytorch.ScalarOptional;
-import org.bytedeco.pytorch.global.torch;
-import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.segment.Parameter;
 
 /**
@@ -24,7 +20,7 @@ public record GradientStatistics(double meanAbs, Map<String, Double> byTensor) {
         double[] absolute = new double[parameters.size()];
         for (int i = 0; i < absolute.length; i++) {
             for (GradientSlices.Slice slice : gradients.of(parameters.get(i))) {
-                absolute[i] += absolute(slice);
+                absolute[i] += WideSum.ofAbsolutes(slice.values());
             }
         }
         double[] all = gradients.sum(absolute);
@@ -36,13 +32,5 @@ public record GradientStatistics(double meanAbs, Map<String, Double> byTensor) {
             sum += mean;
         }
         return new GradientStatistics(sum / Math.max(1, all.length), means);
-    }
-
-    private static double absolute(GradientSlices.Slice slice) {
-        try (TensorScope scope = TensorScope.open()) {
-            return slice.values()
-                    .norm(new ScalarOptional(new Scalar(1.0)), torch.ScalarType.Double)
-                    .item_double();
-        }
     }
 }
