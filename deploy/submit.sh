@@ -12,17 +12,18 @@
 #   --executor-memory M     heap of an executor (default 4g)
 #   --driver-memory M       heap of the driver (default 4g)
 #   --deploy-mode MODE      client (default) or cluster
+#   --image IMAGE           on Kubernetes: what deploy/Dockerfile made
 #   --name NAME             of the application
 #   --conf KEY=VALUE        any other Spark setting, as often as you like; wins over those above
 #   --dry-run               print the spark-submit line and stop
 #
-# COMMAND is train (default) or prepare. Needs SPARK_HOME, or spark-submit on the PATH. On Kubernetes the image has this folder
-# under /opt/ulysses (deploy/kubernetes), so files are named by their place there.
+# COMMAND is train (default) or prepare. Needs SPARK_HOME, or spark-submit on the PATH. In Kubernetes' cluster mode jar and natives are
+# those that the image has under /opt/ulysses, and the YAML lies there, on HDFS or S3.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")/.." && pwd)
 master= ranks=1 per_executor=1 device=cuda cores=1 rank_memory=16g executor_memory=4g driver_memory=4g
-mode=client name="ulysses on spark" dry=no more=() arguments=() config=
+mode=client image= name="ulysses on spark" dry=no more=() arguments=() config=
 
 usage() {
   sed -n '2,/^set -euo/{/^set -euo/d;s/^# \{0,1\}//;p}' "$0"
@@ -42,7 +43,7 @@ while [ $# -gt 0 ]; do
     --help | -h) usage; exit 0 ;;
     --dry-run) dry=yes; shift ;;
     --master | --ranks | --ranks-per-executor | --device | --cores | --rank-memory | --executor-memory | --driver-memory | \
-      --deploy-mode | --name | --conf)
+      --deploy-mode | --image | --name | --conf)
       [ $# -gt 1 ] || fail "$1: needs a value"
       case $1 in
         --master) master=$2 ;;
@@ -54,6 +55,7 @@ while [ $# -gt 0 ]; do
         --executor-memory) executor_memory=$2 ;;
         --driver-memory) driver_memory=$2 ;;
         --deploy-mode) mode=$2 ;;
+        --image) image=$2 ;;
         --name) name=$2 ;;
         --conf) more+=(--conf "$2") ;;
       esac
@@ -78,9 +80,10 @@ esac
 
 jar=$here/ulysses-on-spark.jar natives=$here/ulysses-natives.zip discovery=$here/deploy/discover-gpus.sh
 if [ ! -f "$jar" ]; then # a checkout
-  jar=$(ls "$here"/job/target/job-*-thin.jar 2>/dev/null | head -1)
-  natives=$(ls "$here"/job/target/job-*-natives.zip 2>/dev/null | head -1)
-  [ -n "$jar" ] || fail "$here has neither ulysses-on-spark.jar nor a build; run: mvn -B -DskipTests package"
+  jar=$(compgen -G "$here/job/target/job-*-thin.jar" || true)
+  natives=$(compgen -G "$here/job/target/job-*-natives.zip" || true)
+  [ -n "$jar" ] && [ -n "$natives" ] ||
+    fail "$here has neither ulysses-on-spark.jar nor a build; run: mvn -B -DskipTests package"
 fi
 
 executors=$((ranks / per_executor))
@@ -112,9 +115,13 @@ case $master in
       --conf spark.yarn.submit.waitAppCompletion=true --archives "$natives#ulysses-natives")
     ;;
   k8s://*)
-    line+=(--conf "spark.executor.memoryOverhead=$(overhead)" --archives local:///opt/ulysses/ulysses-natives.zip#ulysses-natives
+    [ -n "$image" ] || fail "--image is missing; name the image that deploy/Dockerfile made"
+    if [ "$mode" = cluster ]; then
+      jar=local:///opt/ulysses/ulysses-on-spark.jar natives=local:///opt/ulysses/ulysses-natives.zip
+    fi
+    line+=(--conf "spark.kubernetes.container.image=$image" --archives "$natives#ulysses-natives"
+      --conf "spark.executor.memoryOverhead=$(overhead)"
       --conf "spark.kubernetes.executor.podTemplateFile=$here/deploy/kubernetes/executor-pod.yaml")
-    jar=local:///opt/ulysses/ulysses-on-spark.jar
     discovery=/opt/ulysses/deploy/discover-gpus.sh
     ;;
   local*) line+=(--archives "$natives#ulysses-natives") ;;

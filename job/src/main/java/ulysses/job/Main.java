@@ -24,17 +24,21 @@ public final class Main {
     private Main() {}
 
     /**
-     * Runs one command. Under spark-submit a failure leaves as an exception that carries the exit code, since YARN takes an exit from
-     * inside for a crash; elsewhere the process exits.
+     * Runs one command. Where Spark called it, a failure leaves as an exception that carries the exit code, and success by returning,
+     * since YARN takes any exit from inside for a crash; elsewhere the process exits.
      */
     public static void main(String[] arguments) throws SparkUserAppException {
         int code = run(arguments, System.getenv(), System.out, System.err);
-        boolean submitted = Boolean.parseBoolean(System.getProperty("SPARK_SUBMIT"));
-        if (!submitted) {
+        if (!isCalledBySpark()) {
             System.exit(code);
         } else if (code != 0) {
             throw new SparkUserAppException(code, null);
         }
+    }
+
+    /** By spark-submit in its own process, or as the driver of cluster mode, whose process has the settings as properties. */
+    private static boolean isCalledBySpark() {
+        return Boolean.getBoolean("SPARK_SUBMIT") || "cluster".equals(System.getProperty("spark.submit.deployMode"));
     }
 
     static int run(String[] arguments, Map<String, String> environment, PrintStream out, PrintStream err) {

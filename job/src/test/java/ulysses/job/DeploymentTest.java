@@ -143,12 +143,32 @@ final class DeploymentTest {
 
     @Test
     void submitsToKubernetesFromWhatTheImageHolds() throws Exception {
-        List<String> line = dryRun("--master", "k8s://https://h:6443", "--device", "cpu");
+        List<String> line = dryRun(
+                "--master",
+                "k8s://https://h:6443",
+                "--image",
+                "ulysses:1",
+                "--deploy-mode",
+                "cluster",
+                "--device",
+                "cpu");
 
         assertThat(line)
                 .contains("local:///opt/ulysses/ulysses-on-spark.jar")
                 .contains("local:///opt/ulysses/ulysses-natives.zip#ulysses-natives");
-        assertThat(settings(line)).doesNotContainKey("spark.executor.resource.gpu.amount");
+        assertThat(settings(line))
+                .containsEntry("spark.kubernetes.container.image", "ulysses:1")
+                .doesNotContainKey("spark.executor.resource.gpu.amount");
+    }
+
+    /** Its driver runs here, and serves executors what it was given. */
+    @Test
+    void submitsToKubernetesFromThisMachineInClientMode() throws Exception {
+        List<String> line = dryRun("--master", "k8s://https://h:6443", "--image", "ulysses:1");
+
+        assertThat(line).noneMatch(word -> word.startsWith("local:"));
+        assertThat(settings(line))
+                .containsEntry("spark.executor.resource.gpu.discoveryScript", "/opt/ulysses/deploy/discover-gpus.sh");
     }
 
     @ParameterizedTest(name = "{0}")
@@ -161,6 +181,7 @@ final class DeploymentTest {
                 "--master yarn --ranks 0 run.yaml | --ranks 0: must be a whole number of at least 1",
                 "--master yarn --device gpu run.yaml | --device gpu: use cpu or cuda",
                 "--master yarn --rank-memory 64 run.yaml | --rank-memory 64: give megabytes or gigabytes",
+                "--master k8s://h run.yaml | --image is missing; name the image that deploy/Dockerfile made",
                 "--master mesos://h run.yaml | --master mesos://h: use spark://..., yarn or k8s://...",
                 "--master yarn prepare | prepare: name a YAML file"
             })
@@ -169,6 +190,17 @@ final class DeploymentTest {
 
         assertThat(run.code()).isEqualTo(2);
         assertThat(run.err()).startsWith("error: " + message);
+    }
+
+    @Test
+    void saysWhenNothingIsBuilt() throws Exception {
+        submit(List.of("--help"));
+        Files.delete(folder.resolve("ulysses-on-spark.jar"));
+
+        JobRun run = run(List.of("--master", "yarn", "run.yaml"));
+
+        assertThat(run.code()).isEqualTo(2);
+        assertThat(run.err()).contains("has neither ulysses-on-spark.jar nor a build; run: mvn -B -DskipTests package");
     }
 
     @Test
@@ -225,6 +257,10 @@ final class DeploymentTest {
             Files.copy(DEPLOY.resolve(name), scripts.resolve(name));
         }
         Files.createFile(folder.resolve("ulysses-on-spark.jar"));
+        return run(arguments);
+    }
+
+    private JobRun run(List<String> arguments) throws IOException, InterruptedException {
         List<String> command = new ArrayList<>(List.of("bash", "deploy/submit.sh"));
         command.addAll(arguments);
         File out = folder.resolve("out").toFile();

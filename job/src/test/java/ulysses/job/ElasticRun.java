@@ -23,22 +23,14 @@ final class ElasticRun {
     public static void main(String[] given) throws Exception {
         Path folder = Files.createDirectories(Path.of(given[0]).toAbsolutePath());
         Path build = Path.of(given[1]).toAbsolutePath();
-        Path unpacked = folder.resolve("ulysses-on-spark-0.1.0");
-        new ProcessBuilder(
-                        "tar",
-                        "-xzf",
-                        build.resolve("ulysses-on-spark-0.1.0-cpu.tar.gz").toString(),
-                        "-C",
-                        folder.toString())
-                .inheritIO()
-                .start()
-                .waitFor();
         Path peace = folder.resolve("peace");
         Path war = folder.resolve("war");
         ExecutorService background = Executors.newSingleThreadExecutor();
         try (StandaloneCluster cluster = StandaloneCluster.start(folder, build)) {
-            cluster.run(unpacked, command(cluster, unpacked, peace)).succeeded();
-            Future<JobRun> run = background.submit(() -> cluster.run(unpacked, command(cluster, unpacked, war)));
+            Path unpacked = cluster.spark().unpack(build.resolve("ulysses-on-spark-0.1.0-cpu.tar.gz"));
+            cluster.spark().run(unpacked, command(cluster, unpacked, peace)).succeeded();
+            Future<JobRun> run =
+                    background.submit(() -> cluster.spark().run(unpacked, command(cluster, unpacked, war)));
             Await.that(
                     "a checkpoint",
                     Duration.ofMinutes(4),

@@ -26,13 +26,8 @@ final class StandaloneClusterIT {
 
     @BeforeAll
     static void unpack() throws IOException, InterruptedException {
-        Path archive = Path.of(System.getProperty("distribution"));
-        Process tar = new ProcessBuilder("tar", "-xzf", archive.toString(), "-C", folder.toString())
-                .inheritIO()
-                .start();
-        assertThat(tar.waitFor()).isZero();
-        unpacked = folder.resolve("ulysses-on-spark-0.1.0");
         cluster = StandaloneCluster.start(folder, Path.of("target").toAbsolutePath());
+        unpacked = cluster.spark().unpack(Path.of(System.getProperty("distribution")));
     }
 
     @AfterAll
@@ -89,6 +84,6 @@ final class StandaloneClusterIT {
                 "--driver-memory",
                 "512m"));
         command.addAll(List.of(arguments));
-        return cluster.run(unpacked, command);
+        return cluster.spark().run(unpacked, command);
     }
 }

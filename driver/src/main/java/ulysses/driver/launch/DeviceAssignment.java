@@ -126,7 +126,8 @@ final class DeviceAssignment {
                         FailureKind.CONFIG,
                         ("GPU %s of host %s was given to task %d (executor %s) and to task %d (executor %s), but a rank needs"
                                         + " one of its own; let one Worker per host own all GPUs, or give each Worker a"
-                                        + " discovery script that prints only its own")
+                                        + " discovery script that prints only its own; on YARN let it isolate GPUs"
+                                        + " (yarn.nodemanager.resource-plugins: yarn.io/gpu)")
                                 .formatted(
                                         seat.device(),
                                         seat.host(),

@@ -73,7 +73,8 @@ class DeviceAssignmentTest {
                 .hasMessage(
                         "GPU 0 of host a was given to task 0 (executor 1) and to task 1 (executor 2), but a rank needs one of"
                                 + " its own; let one Worker per host own all GPUs, or give each Worker a discovery script that"
-                                + " prints only its own");
+                                + " prints only its own; on YARN let it isolate GPUs"
+                                + " (yarn.nodemanager.resource-plugins: yarn.io/gpu)");
     }
 
     @Test
