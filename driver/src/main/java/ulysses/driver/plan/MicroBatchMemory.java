@@ -121,9 +121,9 @@ final class MicroBatchMemory {
         return shape.part() * model.heads() * model.headSize() * element;
     }
 
-    /** q [S,n,H], k and v [S,k,H]. */
+    /** q [S,n,H], k and v [S,k,H] as attention takes them. */
     private long wholeQkv() {
-        return shape.sequence() * (heads.mostQueries() + 2L * heads.mostKvs()) * model.headSize() * element;
+        return shape.sequence() * (heads.mostQueries() + 2L * heads.mostKvsOfAttention()) * model.headSize() * element;
     }
 
     /** q, k and v of the rank's tokens with the copies of kv heads that ranks share. */
@@ -165,7 +165,7 @@ final class MicroBatchMemory {
             return wholeQkv();
         }
         long accumulated = shape.sequence() * heads.mostQueries() * model.headSize() * Float.BYTES;
-        return accumulated + (heads.mostQueries() == heads.mostKvs() ? 0 : 2 * output());
+        return accumulated + (heads.mostQueries() == heads.mostKvsOfAttention() ? 0 : 2 * output());
     }
 
     private long tileRows() {

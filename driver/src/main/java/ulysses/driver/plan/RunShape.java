@@ -273,7 +273,7 @@ public record RunShape(
     /** What a layer may keep. */
     KeptActivations kept() {
         return new KeptActivations(
-                model(), part(), sequence(), heads().mostQueries(), heads().mostKvs(), elementBytes());
+                model(), part(), sequence(), heads().mostQueries(), heads().mostKvsOfAttention(), elementBytes());
     }
 
     /** What each layer keeps, first layer first. */

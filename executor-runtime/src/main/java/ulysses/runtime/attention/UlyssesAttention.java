@@ -131,7 +131,7 @@ public final class UlyssesAttention {
             if (grouped) {
                 return global;
             }
-            Tensor index = index();
+            Tensor index = indexOn(global.k());
             return new Qkv(
                     global.q(), global.k().index_select(1, index), global.v().index_select(1, index));
         }
@@ -145,12 +145,14 @@ public final class UlyssesAttention {
 
         private Tensor summed(Tensor copies) {
             long[] shape = {copies.size(0), kvs, copies.size(2)};
-            return torch.zeros(shape, copies.options()).index_add_(1, index(), copies); // [S,k,H]
+            return torch.zeros(shape, copies.options()).index_add_(1, indexOn(copies), copies); // [S,k,H]
         }
 
-        private Tensor index() {
+        /** The local kv head of each local query head, int64 [n], where {@code tensor} is. */
+        private Tensor indexOn(Tensor tensor) {
             return torch.tensor(
-                    kvOfQueries.stream().mapToLong(Integer::longValue).toArray());
+                            kvOfQueries.stream().mapToLong(Integer::longValue).toArray())
+                    .to(tensor.device(), torch.ScalarType.Long);
         }
     }
 }

@@ -56,6 +56,16 @@ public record HeadLayout(int queryHeads, int kvHeads, int ranks) {
         return IntStream.range(0, ranks).map(this::kvs).max().orElseThrow();
     }
 
+    /** Kv heads that attention of {@code rank} reads: k, or one for each query head where its groups are uneven. */
+    public int kvsOfAttention(int rank) {
+        return isGrouped(rank) ? kvs(rank) : queries(rank);
+    }
+
+    /** Most kv heads that attention of any rank reads. */
+    public int mostKvsOfAttention() {
+        return IntStream.range(0, ranks).map(this::kvsOfAttention).max().orElseThrow();
+    }
+
     /** Heads that travel to all ranks together: N + 2K where P divides K. */
     public int packed() {
         return IntStream.range(0, ranks).map(this::packed).sum();

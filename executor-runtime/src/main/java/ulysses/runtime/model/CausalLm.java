@@ -291,7 +291,8 @@ public final class CausalLm {
     /** Counted for the rank that has most heads, so that all ranks of the group choose alike. */
     private KeptActivations activations(long tokens) {
         int bytes = parameters.isMixed() ? Short.BYTES : Float.BYTES;
-        return new KeptActivations(spec, tokens, tokens * group.size(), heads.mostQueries(), heads.mostKvs(), bytes);
+        return new KeptActivations(
+                spec, tokens, tokens * group.size(), heads.mostQueries(), heads.mostKvsOfAttention(), bytes);
     }
 
     private Segment shared(Segment layer, int index) {

@@ -1,6 +1,7 @@
 package ulysses.runtime.optimizer;
 
 import java.util.List;
+import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -55,12 +56,14 @@ public final class AdamW implements AutoCloseable {
         long elements = run.elements();
         long owned = share.first() + run.offset();
         try (TensorScope scope = TensorScope.open()) {
-            Tensor step = torch.full(
-                    new long[] {}, new Scalar((double) steps), share.master().options());
+            Device home = firstMoment.device();
+            Tensor step = torch.full(new long[] {}, new Scalar((double) steps), firstMoment.options());
+            Tensor master = share.master().narrow(0, run.offset(), elements);
+            Tensor weights = master.to(home, torch.ScalarType.Float); // itself, but for float32 weights of a GPU
             Tensor gradients = share.gradients().narrow(0, run.offset(), elements);
             FUSED.call(
-                    List.of(share.master().narrow(0, run.offset(), elements)),
-                    List.of(gradients.to(share.master().device(), torch.ScalarType.Float)),
+                    List.of(weights),
+                    List.of(gradients.to(home, torch.ScalarType.Float)),
                     List.of(firstMoment.narrow(0, owned, elements)),
                     List.of(secondMoment.narrow(0, owned, elements)),
                     List.of(),
@@ -74,6 +77,9 @@ public final class AdamW implements AutoCloseable {
                     false,
                     null,
                     null);
+            if (!weights.is_alias_of(master)) {
+                master.copy_(weights);
+            }
         }
     }
 

@@ -11,7 +11,7 @@ import java.util.List;
  * @param tokens of this rank's part of the sequence, s
  * @param stream tokens of the whole sequence, S
  * @param queryHeads of attention on one rank, n: those of the rank that has most
- * @param kvHeads of attention on one rank, k
+ * @param kvHeads that attention reads on one rank: k, or n where uneven groups need a copy for each query head
  * @param elementBytes bytes of an element of the compute dtype
  */
 public record KeptActivations(
