@@ -74,13 +74,14 @@ final class RunCheckpoints implements AutoCloseable {
     }
 
     /**
-     * The checkpoint to continue from, the same on all ranks: the newest that an earlier attempt of this run wrote; else the one that
-     * was asked for; else, unless the run was told to begin anew, the newest that is complete. What lies after it is removed.
+     * The checkpoint to continue from, the same on all ranks; see {@link ResumePoint}.
      *
      * @param warnings gets what was passed over, on rank 0
      */
     Optional<Checkpoint> latest(List<String> warnings) {
-        String chosen = assignment.rank() == 0 ? choose(warnings) : "";
+        String chosen = assignment.rank() == 0
+                ? resumePoint().prepare(warnings).map(Checkpoint::path).orElse("")
+                : "";
         String path = agreement.gather(chosen).get(0);
         if (path.isEmpty()) {
             return Optional.empty();
@@ -88,33 +89,8 @@ final class RunCheckpoints implements AutoCloseable {
         return Optional.of(Checkpoint.open(Folder.at(path, hadoop), Checkpoint.Check.LENGTHS));
     }
 
-    private String choose(List<String> warnings) {
-        Optional<Checkpoint> found = assignment.attempt() == 1
-                ? Optional.empty()
-                : passingOver(store.newestOf(assignment.runId(), Checkpoint.Check.CHECKSUMS), warnings);
-        if (found.isEmpty()) {
-            found = asTold(warnings);
-        }
-        store.discardAfter(found.map(checkpoint -> checkpoint.state().step()).orElse(0L));
-        store.collectOrphans();
-        return found.map(Checkpoint::path).orElse("");
-    }
-
-    private Optional<Checkpoint> asTold(List<String> warnings) {
-        @Nullable String wanted = output().resumeFromCheckpoint();
-        if (wanted != null && !wanted.equals(TrainingConfig.Output.NEVER_RESUME)) {
-            return Optional.of(Checkpoint.open(Folder.at(wanted, hadoop), Checkpoint.Check.CHECKSUMS));
-        }
-        return output().startsAnew()
-                ? Optional.empty()
-                : passingOver(store.newest(Checkpoint.Check.CHECKSUMS), warnings);
-    }
-
-    private static Optional<Checkpoint> passingOver(CheckpointStore.Newest newest, List<String> warnings) {
-        newest.warnings().stream()
-                .filter(warning -> !warnings.contains(warning))
-                .forEach(warnings::add);
-        return newest.checkpoint();
+    private ResumePoint resumePoint() {
+        return new ResumePoint(output(), assignment.attempt(), assignment.runId(), store, hadoop);
     }
 
     /** Reads {@code checkpoint} into {@code state}; refuses one that was trained on other rows than {@code rowsFingerprint}'s. */
