@@ -6,13 +6,15 @@ import org.apache.hadoop.conf.Configuration;
 import org.jspecify.annotations.Nullable;
 import ulysses.runtime.checkpoint.Checkpoint;
 import ulysses.runtime.checkpoint.CheckpointStore;
+import ulysses.runtime.config.ConfigException;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.weights.Folder;
 import ulysses.runtime.weights.StorageException;
 
 /**
  * Where an attempt begins: at the newest checkpoint that an earlier attempt of this run wrote; else at the one that was asked for;
- * else, unless the run was told to begin anew, at the newest that is complete. For one process, rank 0's.
+ * else at the newest that is complete. Checkpoints of an earlier run are replaced with {@code overwrite_output_dir} alone. For one
+ * process, rank 0's.
  *
  * @param output what the user asked for
  * @param attempt number of this attempt, from 1
@@ -28,6 +30,7 @@ record ResumePoint(
      *
      * @param warnings gets what was passed over
      * @throws StorageException when it is not certain where to begin
+     * @throws ConfigException when resuming is turned off, but there is a checkpoint that nobody said to replace
      */
     Optional<Checkpoint> prepare(List<String> warnings) {
         Optional<Checkpoint> chosen = ofThisRun(warnings).or(() -> asTold(warnings));
@@ -44,10 +47,26 @@ record ResumePoint(
 
     private Optional<Checkpoint> asTold(List<String> warnings) {
         @Nullable String wanted = output.resumeFromCheckpoint();
-        if (wanted != null && !wanted.equals(TrainingConfig.Output.NEVER_RESUME)) {
+        boolean never = TrainingConfig.Output.NEVER_RESUME.equals(wanted);
+        if (wanted != null && !never) {
             return Optional.of(Checkpoint.open(Folder.at(wanted, hadoop), Checkpoint.Check.CHECKSUMS));
         }
-        return output.startsAnew() ? Optional.empty() : passingOver(store.newest(Checkpoint.Check.CHECKSUMS), warnings);
+        if (output.startsAnew()) {
+            return Optional.empty();
+        }
+        if (never) {
+            store.completeSteps().stream().findFirst().ifPresent(this::refuseToReplace);
+            return Optional.empty();
+        }
+        return passingOver(store.newest(Checkpoint.Check.CHECKSUMS), warnings);
+    }
+
+    private void refuseToReplace(long newest) {
+        throw new ConfigException(
+                "the configuration",
+                List.of(
+                        "resume_from_checkpoint false begins anew, but %s is there and would be removed; set overwrite_output_dir: true to replace that run, name another output_dir, or leave resume_from_checkpoint out to go on from it"
+                                .formatted(store.folder(newest).path())));
     }
 
     private Optional<Checkpoint> passingOver(CheckpointStore.Newest newest, List<String> warnings) {

@@ -248,12 +248,15 @@ class ConfigFileTest {
                         .output()
                         .resumeFromCheckpoint())
                 .isEqualTo(here("out/checkpoint-5"));
-        assertThat(load(SMALLEST + "resume_from_checkpoint: false")
+        TrainingConfig.Output never =
+                load(SMALLEST + "resume_from_checkpoint: false").config().output();
+        assertThat(never.resumeFromCheckpoint()).isEqualTo(TrainingConfig.Output.NEVER_RESUME);
+        assertThat(never.startsAnew()).isFalse();
+        assertThat(load(SMALLEST + "overwrite_output_dir: true")
                         .config()
                         .output()
                         .startsAnew())
                 .isTrue();
-        assertThat(load(SMALLEST).config().output().startsAnew()).isFalse();
     }
 
     @Test

@@ -17,6 +17,7 @@ import ulysses.runtime.checkpoint.Checkpoint;
 import ulysses.runtime.checkpoint.CheckpointManifest;
 import ulysses.runtime.checkpoint.CheckpointRun;
 import ulysses.runtime.checkpoint.CheckpointStore;
+import ulysses.runtime.config.ConfigException;
 import ulysses.runtime.config.TrainingConfig.Output;
 import ulysses.runtime.config.TrainingConfig.Reporting;
 import ulysses.runtime.config.TrainingConfig.SaveStrategy;
@@ -93,6 +94,23 @@ final class ResumePointTest {
         assertThat(prepare(1, output(true, null))).isEmpty();
 
         assertThat(root.list()).extracting(Folder.Entry::name).containsExactly("LATEST");
+    }
+
+    @Test
+    void turningResumingOffReplacesNothingUnlessToldTo() {
+        save(EARLIER, 5);
+        save(EARLIER, 10);
+
+        assertThatThrownBy(() -> prepare(1, output(false, Output.NEVER_RESUME)))
+                .isInstanceOf(ConfigException.class)
+                .hasMessageContaining("resume_from_checkpoint false begins anew, but ")
+                .hasMessageContaining(
+                        "out/checkpoint-10 is there and would be removed; set overwrite_output_dir: true");
+        assertThat(store.completeSteps()).containsExactly(10L, 5L);
+
+        assertThat(prepare(1, output(true, Output.NEVER_RESUME))).isEmpty();
+        assertThat(store.completeSteps()).isEmpty();
+        assertThat(prepare(1, output(false, Output.NEVER_RESUME))).isEmpty();
     }
 
     @Test
