@@ -66,6 +66,12 @@ public record Checkpoint(Folder folder, CheckpointManifest manifest) {
         return manifest.state();
     }
 
+    /** Whether training can go on from it: not where {@code save_only_model} left the optimizer states out. */
+    public boolean holdsOptimizerStates() {
+        return manifest.files().stream()
+                .anyMatch(file -> file.name().contains("/" + CheckpointWriter.STATES + "-rank"));
+    }
+
     /** Its path, as {@code resume_from_checkpoint} takes it. */
     public String path() {
         return folder.path();

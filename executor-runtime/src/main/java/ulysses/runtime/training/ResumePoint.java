@@ -30,13 +30,25 @@ record ResumePoint(
      *
      * @param warnings gets what was passed over
      * @throws StorageException when it is not certain where to begin
-     * @throws ConfigException when resuming is turned off, but there is a checkpoint that nobody said to replace
+     * @throws ConfigException when resuming is turned off, but there is a checkpoint that nobody said to replace; or the chosen one
+     *     holds the model alone
      */
     Optional<Checkpoint> prepare(List<String> warnings) {
         Optional<Checkpoint> chosen = ofThisRun(warnings).or(() -> asTold(warnings));
+        chosen.ifPresent(ResumePoint::requireOptimizerStates);
         store.discardAfter(chosen.map(checkpoint -> checkpoint.state().step()).orElse(0L));
         store.collectOrphans();
         return chosen;
+    }
+
+    private static void requireOptimizerStates(Checkpoint checkpoint) {
+        if (!checkpoint.holdsOptimizerStates()) {
+            throw new ConfigException(
+                    "the configuration",
+                    List.of(
+                            "%s holds the model alone (save_only_model true), so training can't go on from it; to begin anew set overwrite_output_dir: true or name another output_dir, to train from its weights make it model_name_or_path (adapter_name_or_path for an adapter)"
+                                    .formatted(checkpoint.path())));
+        }
     }
 
     private Optional<Checkpoint> ofThisRun(List<String> warnings) {

@@ -111,7 +111,8 @@ final class RunCheckpoints implements AutoCloseable {
     }
 
     /**
-     * Copies this rank's share of the state and writes it in the background; waits for the checkpoint before only. Collective.
+     * Copies this rank's share of the state, with {@code save_only_model} of the weights, and writes it in the background; waits for the
+     * checkpoint before only. Collective.
      *
      * @param trainerState rank 0's {@code trainer_state.json}; other ranks give an empty text
      */
@@ -125,7 +126,7 @@ final class RunCheckpoints implements AutoCloseable {
         }
         TensorSnapshot states;
         try {
-            states = TensorSnapshot.of(model.optimizerStates(rank, ranks));
+            states = TensorSnapshot.of(output().saveOnlyModel() ? List.of() : model.optimizerStates(rank, ranks));
         } catch (RuntimeException e) {
             weights.close();
             throw e;

@@ -85,6 +85,17 @@ public final class CheckpointRun {
         return save(root, model, RUN, attempt, step, ranks);
     }
 
+    /** With weights and without states, as {@code save_only_model} has it. */
+    public static Checkpoint saveModel(Folder root, ModelDirectory model, String run, long step) {
+        CheckpointWriter writer = new CheckpointWriter(new CheckpointStore(root), 1, run, new RankMesh(1, 1));
+        List<TensorData> weights = new ArrayList<>();
+        for (ParameterSpec parameter : model.spec().parameters()) {
+            weights.add(tensor(parameter.name(), parameter.shape(), step, 0, 0, parameter.elements()));
+        }
+        List<WrittenFile> files = writer.writeRank(step, 0, weights, List.of());
+        return writer.commit(files, state(step), "{}", model, model.spec());
+    }
+
     public static Checkpoint save(Folder root, ModelDirectory model, String run, int attempt, long step, int ranks) {
         CheckpointWriter writer =
                 new CheckpointWriter(new CheckpointStore(root), attempt, run, new RankMesh(ranks, ranks));

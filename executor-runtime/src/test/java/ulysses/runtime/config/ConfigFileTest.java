@@ -260,6 +260,17 @@ class ConfigFileTest {
     }
 
     @Test
+    void savingTheModelAloneIsNoted() {
+        ConfigFile.Loaded loaded = load(SMALLEST + "save_only_model: true");
+
+        assertThat(loaded.config().output().saveOnlyModel()).isTrue();
+        assertThat(loaded.notes())
+                .containsExactly(
+                        "save_only_model true: checkpoints hold no optimizer states, so a run that is interrupted"
+                                + " can't go on from them");
+    }
+
+    @Test
     void textsKeepWhatTheUserTyped() {
         TrainingConfig.Data data = load(SMALLEST + "default_system: ''\ntool_date: 26 Jul 2024\n")
                 .config()

@@ -227,6 +227,25 @@ final class RankMainTest {
     }
 
     @Test
+    void aCheckpointOfTheModelAloneHoldsNoStatesAndIsNotGoneOnFrom() throws IOException {
+        TrainingConfig config = config("save_steps: 3\nsave_only_model: true");
+
+        assertThat(losses(config, 1)).hasSize(STEPS);
+
+        try (Stream<Path> files = Files.walk(folder.resolve("output/checkpoint-6"))) {
+            assertThat(files.map(file -> file.getFileName().toString()))
+                    .contains("MANIFEST.json", "model-rank00000-of-00001.safetensors")
+                    .noneMatch(name -> name.contains("optimizer"));
+        }
+        try (RankProcesses again = start(config, 1)) {
+            RankEvent.Failed failed =
+                    of(again.await(TIMEOUT).get(0), RankEvent.Failed.class).get(0);
+            assertThat(failed.kind()).isEqualTo("config");
+            assertThat(failed.message()).contains("checkpoint-6 holds the model alone (save_only_model true)");
+        }
+    }
+
+    @Test
     void aKilledRankEndsTheOtherAsFailureOfTheInfrastructure() {
         TrainingConfig config = config("max_steps: 100000\nddp_timeout: 20");
         try (RankProcesses ranks = start(config, 2)) {

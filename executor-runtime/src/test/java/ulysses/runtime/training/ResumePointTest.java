@@ -114,6 +114,22 @@ final class ResumePointTest {
     }
 
     @Test
+    void doesNotGoOnFromAModelAlone() {
+        save(RUN, 5);
+        CheckpointRun.saveModel(root, model, RUN, 10);
+
+        for (int attempt = 1; attempt <= 2; attempt++) {
+            int now = attempt;
+            assertThatThrownBy(() -> prepare(now, output(false, null)))
+                    .isInstanceOf(ConfigException.class)
+                    .hasMessageContaining("checkpoint-10 holds the model alone (save_only_model true)")
+                    .hasMessageContaining("to begin anew set overwrite_output_dir: true");
+        }
+
+        assertThat(store.completeSteps()).containsExactly(10L, 5L);
+    }
+
+    @Test
     void laterAttemptsGoOnFromTheirOwnRun() {
         save(RUN, 5);
         save(EARLIER, 10);
