@@ -28,14 +28,16 @@ record ResumePoint(
      * Chooses the checkpoint and removes what lies after it, complete or not, and what dead attempts left. A checkpoint that can't be
      * read now stops the run before anything is removed, and so do checkpoints none of which is whole.
      *
+     * @param terms of this run
      * @param warnings gets what was passed over
      * @throws StorageException when it is not certain where to begin
      * @throws ConfigException when resuming is turned off, but there is a checkpoint that nobody said to replace; or the chosen one
-     *     holds the model alone
+     *     holds the model alone or was written under other terms
      */
-    Optional<Checkpoint> prepare(List<String> warnings) {
+    Optional<Checkpoint> prepare(ResumeTerms terms, List<String> warnings) {
         Optional<Checkpoint> chosen = ofThisRun(warnings).or(() -> asTold(warnings));
         chosen.ifPresent(ResumePoint::requireOptimizerStates);
+        chosen.ifPresent(terms::require);
         store.discardAfter(chosen.map(checkpoint -> checkpoint.state().step()).orElse(0L));
         store.collectOrphans();
         return chosen;

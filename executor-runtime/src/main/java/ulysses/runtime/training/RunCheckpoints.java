@@ -76,11 +76,12 @@ final class RunCheckpoints implements AutoCloseable {
     /**
      * The checkpoint to continue from, the same on all ranks; see {@link ResumePoint}.
      *
+     * @param terms of this run
      * @param warnings gets what was passed over, on rank 0
      */
-    Optional<Checkpoint> latest(List<String> warnings) {
+    Optional<Checkpoint> latest(ResumeTerms terms, List<String> warnings) {
         String chosen = assignment.rank() == 0
-                ? resumePoint().prepare(warnings).map(Checkpoint::path).orElse("")
+                ? resumePoint().prepare(terms, warnings).map(Checkpoint::path).orElse("")
                 : "";
         String path = agreement.gather(chosen).get(0);
         if (path.isEmpty()) {
@@ -93,21 +94,11 @@ final class RunCheckpoints implements AutoCloseable {
         return new ResumePoint(output(), assignment.attempt(), assignment.runId(), store, hadoop);
     }
 
-    /** Reads {@code checkpoint} into {@code state}; refuses one that was trained on other rows than {@code rowsFingerprint}'s. */
-    void restore(Checkpoint checkpoint, String rowsFingerprint, ModelState state) {
-        String written = checkpoint.state().dataFingerprint();
-        if (!written.equals(rowsFingerprint)) {
-            throw new StorageException(
-                    "checkpoint %s was trained on other rows (fingerprint %s, this run has %s); use the same data settings, another output_dir, or overwrite_output_dir: true"
-                            .formatted(checkpoint.path(), shortened(written), shortened(rowsFingerprint)));
-        }
+    /** Reads {@code checkpoint} into {@code state}. */
+    void restore(Checkpoint checkpoint, ModelState state) {
         try (CheckpointReader reader = CheckpointReader.open(checkpoint)) {
             state.restore(reader, checkpoint.state().updates());
         }
-    }
-
-    private static String shortened(String fingerprint) {
-        return fingerprint.substring(0, Math.min(12, fingerprint.length()));
     }
 
     /**

@@ -140,7 +140,8 @@ final class ResumePointTest {
     }
 
     private Optional<Checkpoint> prepare(int attempt, Output output) {
-        return new ResumePoint(output, attempt, RUN, store, hadoop).prepare(warnings);
+        ResumeTerms terms = new ResumeTerms("data", "config");
+        return new ResumePoint(output, attempt, RUN, store, hadoop).prepare(terms, warnings);
     }
 
     private static Optional<Long> step(Optional<Checkpoint> checkpoint) {
