@@ -21,7 +21,12 @@ public record Checkpoint(Folder folder, CheckpointManifest manifest) {
         CHECKSUMS
     }
 
-    /** Opens the checkpoint in {@code folder}; throws {@link StorageException} when it is incomplete or damaged. */
+    /**
+     * Opens the checkpoint in {@code folder}.
+     *
+     * @throws DamagedCheckpointException when it holds something else than was written
+     * @throws StorageException when it is incomplete, can't be read or has a newer format
+     */
     public static Checkpoint open(Folder folder, Check check) {
         if (!folder.has(CheckpointManifest.FILE)) {
             throw new StorageException(
@@ -50,13 +55,21 @@ public record Checkpoint(Folder folder, CheckpointManifest manifest) {
     }
 
     private static StorageException damaged(Folder folder, WrittenFile file, String reason) {
-        return new StorageException("checkpoint file %s is damaged: %s; use the checkpoint before it"
-                .formatted(folder.path(file.name()), reason));
+        return new DamagedCheckpointException(
+                "checkpoint file %s is damaged: %s; use the checkpoint before it"
+                        .formatted(folder.path(file.name()), reason),
+                null);
     }
 
     /** Where the run stood. */
     public TrainState state() {
         return manifest.state();
+    }
+
+    /** Whether training can go on from it: not where {@code save_only_model} left the optimizer states out. */
+    public boolean holdsOptimizerStates() {
+        return manifest.files().stream()
+                .anyMatch(file -> file.name().contains("/" + CheckpointWriter.STATES + "-rank"));
     }
 
     /** Its path, as {@code resume_from_checkpoint} takes it. */

@@ -66,8 +66,10 @@ public record CheckpointManifest(
     public static CheckpointManifest parse(String json, String path) {
         try {
             JsonNode root = JSON.readTree(json);
-            if (!(root instanceof ObjectNode object)
-                    || !FORMAT.equals(object.path("format").asText())) {
+            if (!(root instanceof ObjectNode object)) {
+                throw damaged(path, "it is no JSON object", null);
+            }
+            if (!FORMAT.equals(object.path("format").asText())) {
                 throw new StorageException(
                         "%s is no manifest of a checkpoint of this program; choose another checkpoint".formatted(path));
             }
@@ -90,7 +92,8 @@ public record CheckpointManifest(
     }
 
     private static StorageException damaged(String path, String reason, @Nullable Throwable cause) {
-        return new StorageException("%s is damaged: %s; use the checkpoint before it".formatted(path, reason), cause);
+        return new DamagedCheckpointException(
+                "%s is damaged: %s; use the checkpoint before it".formatted(path, reason), cause);
     }
 
     private static long checksum(JsonNode content) {

@@ -79,7 +79,11 @@ public final class CheckpointStore {
         return matcher.matches() ? OptionalLong.of(Long.parseLong(matcher.group(1))) : OptionalLong.empty();
     }
 
-    /** The newest checkpoint that is complete and passes {@code check}; a damaged one is passed over with a warning. */
+    /**
+     * The newest checkpoint that is complete and passes {@code check}; a damaged one is passed over with a warning.
+     *
+     * @throws StorageException when one that is newer can't be read now, or only by a newer program: it may be whole
+     */
     public Newest newest(Checkpoint.Check check) {
         return newest(completeSteps(), check);
     }
@@ -98,8 +102,13 @@ public final class CheckpointStore {
         for (long step : steps) {
             try {
                 return new Newest(Optional.of(Checkpoint.open(folder(step), check)), warnings);
-            } catch (StorageException e) {
+            } catch (DamagedCheckpointException e) {
                 warnings.add("checkpoint-%d is passed over: %s".formatted(step, e.getMessage()));
+            } catch (StorageException e) {
+                throw new StorageException(
+                        "checkpoint-%d can't be read but may be whole, so no older one is taken in its place and none is removed: %s"
+                                .formatted(step, e.getMessage()),
+                        e);
             }
         }
         return new Newest(Optional.empty(), warnings);

@@ -34,7 +34,7 @@ public final class CheckpointWriter {
     static final String TRAINER_STATE = "trainer_state.json";
 
     private static final String WEIGHTS = "model";
-    private static final String STATES = "optimizer";
+    static final String STATES = "optimizer";
     private static final ObjectMapper JSON = new ObjectMapper();
 
     private final CheckpointStore store;
@@ -60,7 +60,7 @@ public final class CheckpointWriter {
      * Writes the tensors of one rank; called by every rank, in any order. Together the ranks write every weight exactly once.
      *
      * @param model whole weights under their Hugging Face names
-     * @param optimizer states named by {@link StateTensor}
+     * @param optimizer states named by {@link StateTensor}; none where only the model is saved
      * @return what was written, for {@link #commit}
      */
     public List<WrittenFile> writeRank(long step, int rank, List<TensorData> model, List<TensorData> optimizer) {

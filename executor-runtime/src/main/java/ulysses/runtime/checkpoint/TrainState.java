@@ -11,7 +11,7 @@ package ulysses.runtime.checkpoint;
  * @param lossSum sum over all steps of each step's loss: train_loss is this over the steps
  * @param seconds time spent in steps, earlier attempts included
  * @param seed of the run
- * @param configFingerprint of what must not change on resume
+ * @param configFingerprint what must be as it was on resume, as text: rows a step, and what decides their order
  * @param dataFingerprint of the prepared rows
  * @param skippedSteps steps that changed nothing because they were not finite: the optimizer has done fewer than {@code step}
  */

@@ -78,10 +78,4 @@ public record AttentionPattern(int blockTokens, int localBlocks, int sinks) {
         seen += (double) (blocks - growing) * blockTokens * sinks;
         return seen + (double) rest * Math.min(sinks, (blocks + 1) * blockTokens);
     }
-
-    /** Keys that a query sees on average in a long document of {@code length} tokens. */
-    public double keysOnAverage(double length) {
-        double half = length / 2;
-        return isDense() ? half : Math.min(half, (localBlocks - 1.0) * blockTokens + (blockTokens + 1) / 2.0 + sinks);
-    }
 }

@@ -189,7 +189,7 @@ final class ConfigReading {
         int ranks = settings.integer("num_ranks");
         int rows = settings.integer("per_device_train_batch_size") * settings.integer("gradient_accumulation_steps");
         Optional<Integer> batch = ScalarText.integer(given.value().asText());
-        int groups = Math.max(ranks / settings.integer("sequence_parallel_size"), 1);
+        int groups = Math.max(ranks / ConfigSections.groupSize(settings), 1);
         if (batch.isEmpty() || batch.get() % rows != 0 || (ranks > 0 && batch.get() != rows * groups)) {
             String expected = ranks > 0 ? String.valueOf(rows * groups) : "a multiple of " + rows;
             problems.add(given.problem(

@@ -255,6 +255,10 @@ final class ConfigRules {
             notes.add("ddp_timeout %d is taken as %d seconds, so that a dead run ends"
                     .formatted(settings.integer("ddp_timeout"), ConfigSections.LONGEST_WAIT_SECONDS));
         }
+        if (settings.sound("save_only_model") && settings.flag("save_only_model")) {
+            notes.add(
+                    "save_only_model true: checkpoints hold no optimizer states, so a run that is interrupted can't go on from them");
+        }
     }
 
     private void problem(String key, String whatIsWrong) {

@@ -3,7 +3,6 @@ package ulysses.runtime.config;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -41,10 +40,6 @@ final class Settings {
     void breakKey(String key) {
         given.remove(key);
         broken.add(key);
-    }
-
-    Collection<Setting> all() {
-        return List.copyOf(given.values());
     }
 
     /** Whether none of these keys had a problem. */

@@ -270,7 +270,7 @@ public record TrainingConfig(
      * @param saveTotalLimit {@code save_total_limit}: 0 keeps all
      * @param saveOnlyModel {@code save_only_model}
      * @param resumeFromCheckpoint {@code resume_from_checkpoint}: a folder; null means the newest complete one, if any; {@link
-     *     #NEVER_RESUME} means none
+     *     #NEVER_RESUME} means that none may be there
      * @param checkpointDirectory {@code checkpoint_dir} (ours); null means {@code output_dir}
      * @param plotLoss {@code plot_loss}
      * @param maxShardBytes {@code max_shard_size} (ours, 5 GB): weight files larger than this are split
@@ -296,9 +296,9 @@ public record TrainingConfig(
         /** {@code resume_from_checkpoint: false}. */
         public static final String NEVER_RESUME = "false";
 
-        /** Whether checkpoints that lie there are left alone: {@code overwrite_output_dir}, or resuming turned off. */
+        /** Whether what an earlier run left there is replaced: {@code overwrite_output_dir}. */
         public boolean startsAnew() {
-            return overwriteOutputDir || NEVER_RESUME.equals(resumeFromCheckpoint);
+            return overwriteOutputDir;
         }
 
         /** The folder that holds {@code checkpoint-N}. */

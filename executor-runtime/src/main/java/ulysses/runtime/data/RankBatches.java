@@ -57,12 +57,12 @@ public final class RankBatches {
         this.totalSteps = maxSteps > 0 ? maxSteps : (long) Math.ceil(epochs * stepsPerEpoch());
     }
 
-    private RankBatches(RankBatches other, Dealing dealing, Optional<Balance> balance) {
+    private RankBatches(RankBatches other, Balance balance) {
         this.dataset = other.dataset;
         this.order = other.order;
         this.totalSteps = other.totalSteps;
-        this.dealing = dealing;
-        this.balance = balance;
+        this.dealing = other.dealing;
+        this.balance = Optional.of(balance);
     }
 
     /** Batches for training; {@code epochs}, {@code maxSteps}, seed and shuffling are those of {@code step}. */
@@ -77,20 +77,12 @@ public final class RankBatches {
         return new RankBatches(dataset, RowOrder.inFileOrder(), Dealing.of(mesh, worldRank, rowsPerRank, 1), 1, 0);
     }
 
-    /** The same batches with lengths padded to a multiple of {@code alignment} times P, which some kernels like. */
-    public RankBatches withAlignment(int alignment) {
-        int multiple = Math.multiplyExact(dealing.multiple(), alignment);
-        Dealing aligned = new Dealing(
-                dealing.groups(), dealing.group(), dealing.rowsPerGroup(), dealing.accumulation(), multiple);
-        return new RankBatches(this, aligned, balance);
-    }
-
     /**
      * The same rows in each step, dealt to groups so that these wait little for each other. Which rows a group gets depends on the
      * rows of the step alone; with one group nothing changes.
      */
     public RankBatches balanced(RowCost cost, Meeting meeting) {
-        return new RankBatches(this, dealing, Optional.of(new Balance(cost, meeting)));
+        return new RankBatches(this, new Balance(cost, meeting));
     }
 
     /**

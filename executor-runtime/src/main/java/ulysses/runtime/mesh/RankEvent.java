@@ -121,7 +121,10 @@ public sealed interface RankEvent {
     /** Something the user should read. */
     record Warning(int rank, String message) implements RankEvent {}
 
-    /** The rank ends because of {@code message}; {@code kind} is config, data, diverged, infrastructure or storage. */
+    /**
+     * The rank ends because of {@code message}; {@code kind} is config, data, diverged, storage, infrastructure where a new attempt may do
+     * better, or internal for a fault of the program.
+     */
     record Failed(int rank, long step, String kind, String message) implements RankEvent {}
 
     /** The rank has finished its work; the last event. */

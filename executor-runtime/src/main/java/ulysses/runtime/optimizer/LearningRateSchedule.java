@@ -5,7 +5,7 @@ import ulysses.runtime.config.StepConfig;
 
 /**
  * Learning rate of each optimizer step, as transformers' {@code get_scheduler} gives it: step 0 is the first one, and a warm-up
- * starts at rate 0.
+ * starts at rate 0, or at the lowest rate of warmup_stable_decay.
  */
 @FunctionalInterface
 public interface LearningRateSchedule {
@@ -19,8 +19,15 @@ public interface LearningRateSchedule {
                 config.warmupSteps() > 0 ? config.warmupSteps() : (long) Math.ceil(config.warmupRatio() * totalSteps);
         LearningRateSchedule factor = factor(config, warmup, totalSteps);
         boolean warms = !config.schedule().equals("constant");
+        double first = config.schedule().equals("warmup_stable_decay") ? floor(config.scheduleArguments()) : 0;
         return step -> config.learningRate()
-                * (warms && step < warmup ? (double) step / Math.max(1, warmup) : factor.at(step));
+                * (warms && step < warmup
+                        ? (double) step / Math.max(1, warmup) * (1 - first) + first
+                        : factor.at(step));
+    }
+
+    private static double floor(Map<String, Double> arguments) {
+        return arguments.getOrDefault("min_lr_ratio", 0.0);
     }
 
     private static LearningRateSchedule factor(StepConfig config, long warmup, long total) {
@@ -85,7 +92,7 @@ public interface LearningRateSchedule {
         long stable = arguments
                 .getOrDefault("num_stable_steps", (double) (afterWarmup - decay))
                 .longValue();
-        double floor = arguments.getOrDefault("min_lr_ratio", 0.0);
+        double floor = floor(arguments);
         double cycles = arguments.getOrDefault("num_cycles", 0.5);
         return step -> {
             if (step < warmup + stable) {

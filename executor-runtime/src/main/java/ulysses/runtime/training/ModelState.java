@@ -226,7 +226,7 @@ final class ModelState {
         long elements = checkpoint.elements(state, parameter.name());
         if (elements != parameter.elements()) {
             throw new StorageException(
-                    "the checkpoint's %s of %s has %d elements but this run's has %d; resume with the settings it was trained with, or set resume_from_checkpoint: false"
+                    "the checkpoint's %s of %s has %d elements but this run's has %d; resume with the settings it was trained with, or set overwrite_output_dir: true to begin anew"
                             .formatted(state, parameter.name(), elements, parameter.elements()));
         }
         try (TensorScope scope = TensorScope.open()) {

@@ -7,17 +7,10 @@ import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
-import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
-import ulysses.runtime.collective.CollectiveException;
-import ulysses.runtime.config.ConfigException;
-import ulysses.runtime.data.DataException;
-import ulysses.runtime.memory.DeviceMemory.OutOfDeviceMemoryException;
 import ulysses.runtime.memory.NativeRuntime;
 import ulysses.runtime.mesh.RankAssignment;
 import ulysses.runtime.mesh.RankEvent;
-import ulysses.runtime.weights.StorageException;
-import ulysses.runtime.weights.WeightsException;
 
 /**
  * The process of one rank. It reads its assignment as one line of JSON on standard input and halts when that closes, so that no
@@ -55,31 +48,10 @@ public final class RankMain {
             return 0;
         } catch (Throwable failure) {
             failure.printStackTrace(System.err); // the log of this rank; the event below is what the user reads
-            reporter.event(new RankEvent.Failed(assignment.rank(), reporter.step(), kind(failure), message(failure)));
+            FailureReport report = FailureReport.of(failure);
+            reporter.event(new RankEvent.Failed(assignment.rank(), reporter.step(), report.kind(), report.message()));
             return 1;
         }
-    }
-
-    private static String kind(Throwable failure) {
-        if (failure instanceof ConfigException
-                || failure instanceof WeightsException
-                || failure instanceof OutOfDeviceMemoryException) {
-            return "config";
-        } else if (failure instanceof DataException) {
-            return "data";
-        } else if (failure instanceof DivergedException) {
-            return "diverged";
-        } else if (failure instanceof StorageException
-                || failure instanceof IOException
-                || failure instanceof UncheckedIOException) {
-            return "storage";
-        }
-        return failure instanceof CollectiveException ? "infrastructure" : "internal";
-    }
-
-    private static String message(Throwable failure) {
-        boolean ours = failure.getClass().getName().startsWith("ulysses.");
-        return ours && failure.getMessage() != null ? failure.getMessage() : failure.toString();
     }
 
     private static void haltWhenClosed(BufferedReader input) {

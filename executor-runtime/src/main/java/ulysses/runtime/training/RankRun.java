@@ -160,10 +160,11 @@ final class RankRun {
                                 new RankEvent.Saved(0, saved.state().step(), saved.path())),
                         timeline));
         List<String> warnings = new ArrayList<>();
-        Optional<Checkpoint> resumed = checkpoints.latest(warnings);
+        ResumeTerms terms =
+                ResumeTerms.of(config, assignment.mesh(), trained.rows().fingerprint());
+        Optional<Checkpoint> resumed = checkpoints.latest(terms, warnings);
         warnings.forEach(reporter::warning);
-        String rowsFingerprint = trained.rows().fingerprint();
-        resumed.ifPresent(checkpoint -> checkpoints.restore(checkpoint, rowsFingerprint, model));
+        resumed.ifPresent(checkpoint -> checkpoints.restore(checkpoint, model));
 
         RankBatches batches = batches(trained.rows(), tuned.spec());
         CausalLm policy = policy(tuned, trained, groups);
@@ -200,7 +201,7 @@ final class RankRun {
                             room(policy, agreement, copy(tuned)),
                             timeline,
                             new StepProfile(timeline, Folder.at(config.output().outputDir(), hadoop), assignment)),
-                    resumed.map(Checkpoint::state).orElseGet(() -> beginning(rowsFingerprint)));
+                    resumed.map(Checkpoint::state).orElseGet(() -> beginning(terms)));
             TrainState end = loop.run();
             finish(evaluations, log, end);
             export(source, tuned, model, end);
@@ -337,8 +338,8 @@ final class RankRun {
                 .orElseGet(() -> TrainerLog.begin(output, run, Clock.systemUTC()));
     }
 
-    private TrainState beginning(String rowsFingerprint) {
-        return new TrainState(0, 0, 0, 0, 0, 0, 0, config.step().seed(), assignment.runId(), rowsFingerprint, 0);
+    private TrainState beginning(ResumeTerms terms) {
+        return new TrainState(0, 0, 0, 0, 0, 0, 0, config.step().seed(), terms.order(), terms.rowsFingerprint(), 0);
     }
 
     /** Rows to evaluate on, open for the loop. */

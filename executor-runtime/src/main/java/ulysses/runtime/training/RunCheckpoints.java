@@ -74,13 +74,15 @@ final class RunCheckpoints implements AutoCloseable {
     }
 
     /**
-     * The checkpoint to continue from, the same on all ranks: the newest that an earlier attempt of this run wrote; else the one that
-     * was asked for; else, unless the run was told to begin anew, the newest that is complete. What lies after it is removed.
+     * The checkpoint to continue from, the same on all ranks; see {@link ResumePoint}.
      *
+     * @param terms of this run
      * @param warnings gets what was passed over, on rank 0
      */
-    Optional<Checkpoint> latest(List<String> warnings) {
-        String chosen = assignment.rank() == 0 ? choose(warnings) : "";
+    Optional<Checkpoint> latest(ResumeTerms terms, List<String> warnings) {
+        String chosen = assignment.rank() == 0
+                ? resumePoint().prepare(terms, warnings).map(Checkpoint::path).orElse("")
+                : "";
         String path = agreement.gather(chosen).get(0);
         if (path.isEmpty()) {
             return Optional.empty();
@@ -88,54 +90,20 @@ final class RunCheckpoints implements AutoCloseable {
         return Optional.of(Checkpoint.open(Folder.at(path, hadoop), Checkpoint.Check.LENGTHS));
     }
 
-    private String choose(List<String> warnings) {
-        Optional<Checkpoint> found = assignment.attempt() == 1
-                ? Optional.empty()
-                : passingOver(store.newestOf(assignment.runId(), Checkpoint.Check.CHECKSUMS), warnings);
-        if (found.isEmpty()) {
-            found = asTold(warnings);
-        }
-        store.discardAfter(found.map(checkpoint -> checkpoint.state().step()).orElse(0L));
-        store.collectOrphans();
-        return found.map(Checkpoint::path).orElse("");
+    private ResumePoint resumePoint() {
+        return new ResumePoint(output(), assignment.attempt(), assignment.runId(), store, hadoop);
     }
 
-    private Optional<Checkpoint> asTold(List<String> warnings) {
-        @Nullable String wanted = output().resumeFromCheckpoint();
-        if (wanted != null && !wanted.equals(TrainingConfig.Output.NEVER_RESUME)) {
-            return Optional.of(Checkpoint.open(Folder.at(wanted, hadoop), Checkpoint.Check.CHECKSUMS));
-        }
-        return output().startsAnew()
-                ? Optional.empty()
-                : passingOver(store.newest(Checkpoint.Check.CHECKSUMS), warnings);
-    }
-
-    private static Optional<Checkpoint> passingOver(CheckpointStore.Newest newest, List<String> warnings) {
-        newest.warnings().stream()
-                .filter(warning -> !warnings.contains(warning))
-                .forEach(warnings::add);
-        return newest.checkpoint();
-    }
-
-    /** Reads {@code checkpoint} into {@code state}; refuses one that was trained on other rows than {@code rowsFingerprint}'s. */
-    void restore(Checkpoint checkpoint, String rowsFingerprint, ModelState state) {
-        String written = checkpoint.state().dataFingerprint();
-        if (!written.equals(rowsFingerprint)) {
-            throw new StorageException(
-                    "checkpoint %s was trained on other rows (fingerprint %s, this run has %s); use the same data settings, another output_dir, or overwrite_output_dir: true"
-                            .formatted(checkpoint.path(), shortened(written), shortened(rowsFingerprint)));
-        }
+    /** Reads {@code checkpoint} into {@code state}. */
+    void restore(Checkpoint checkpoint, ModelState state) {
         try (CheckpointReader reader = CheckpointReader.open(checkpoint)) {
             state.restore(reader, checkpoint.state().updates());
         }
     }
 
-    private static String shortened(String fingerprint) {
-        return fingerprint.substring(0, Math.min(12, fingerprint.length()));
-    }
-
     /**
-     * Copies this rank's share of the state and writes it in the background; waits for the checkpoint before only. Collective.
+     * Copies this rank's share of the state, with {@code save_only_model} of the weights, and writes it in the background; waits for the
+     * checkpoint before only. Collective.
      *
      * @param trainerState rank 0's {@code trainer_state.json}; other ranks give an empty text
      */
@@ -149,7 +117,7 @@ final class RunCheckpoints implements AutoCloseable {
         }
         TensorSnapshot states;
         try {
-            states = TensorSnapshot.of(model.optimizerStates(rank, ranks));
+            states = TensorSnapshot.of(output().saveOnlyModel() ? List.of() : model.optimizerStates(rank, ranks));
         } catch (RuntimeException e) {
             weights.close();
             throw e;

@@ -1,12 +1,8 @@
 package ulysses.runtime.training;
 
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
-import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Optional;
-import java.util.zip.CRC32C;
 import org.apache.hadoop.conf.Configuration;
 import org.bytedeco.pytorch.Device;
 import org.jspecify.annotations.Nullable;
@@ -29,7 +25,6 @@ import ulysses.runtime.weights.Folder;
 import ulysses.runtime.weights.ModelDirectory;
 import ulysses.runtime.weights.ModelSpec;
 import ulysses.runtime.weights.ParameterPlan;
-import ulysses.runtime.weights.ParameterSpec;
 import ulysses.runtime.weights.TunedModel;
 import ulysses.runtime.weights.WeightIndex;
 import ulysses.runtime.weights.WeightsException;
@@ -39,9 +34,6 @@ import ulysses.runtime.weights.WeightsException;
  * the reference, or log-probabilities were computed beforehand.
  */
 final class RunReference implements AutoCloseable {
-    /** Weights of each tensor that a reference is told by; other weights differ in all of them. */
-    private static final int SAMPLE = 256;
-
     private final TrainingConfig config;
     private final Start start;
     private final CausalLm policy;
@@ -188,30 +180,13 @@ final class RunReference implements AutoCloseable {
         return all.stored();
     }
 
-    /** Changes with anything that changes what the model says. */
-    private String fingerprint(Optional<String> other) throws IOException {
-        CRC32C checksum = new CRC32C();
-        String settings = "%s %s %s %s %s %s"
-                .formatted(
-                        config.model().computeType(),
-                        config.model().ropeScaling(),
-                        config.model().attention(),
-                        config.data().cutoffLength(),
-                        isDrawn(other) ? config.step().seed() : "",
-                        source(other).spec());
-        checksum.update(settings.getBytes(StandardCharsets.UTF_8));
-        if (!isDrawn(other)) {
-            try (WeightIndex files = source(other).weights()) {
-                for (ParameterSpec parameter : source(other).spec().parameters()) {
-                    int elements = (int) Math.min(SAMPLE, parameter.elements());
-                    ByteBuffer sample =
-                            ByteBuffer.allocate(elements * Float.BYTES).order(ByteOrder.LITTLE_ENDIAN);
-                    files.readFloat32(parameter.name(), 0, sample);
-                    checksum.update(sample.array());
-                }
-            }
+    private String fingerprint(Optional<String> other) {
+        if (isDrawn(other)) {
+            return ReferenceFingerprint.ofDrawn(config, start.source().spec());
         }
-        return "%08x".formatted(checksum.getValue());
+        ModelDirectory source = source(other);
+        return ReferenceFingerprint.of(
+                config, source, other.isEmpty() ? start.tuned() : TunedModel.full(source.spec()));
     }
 
     @Override

@@ -62,6 +62,7 @@ public final class TrainStep {
         long begin = System.nanoTime();
         long exchangedBefore = sequence.exchangedBytes();
         double waitedBefore = sharing.world().traffic().waitedSeconds();
+        sequence.takePhases(); // those of an evaluation since the last step
         sharing.parameters().zeroGradients();
         long terms = sequence.terms(batches);
         Objective.Sums sums = sequence.nothing();

@@ -13,6 +13,7 @@ import java.nio.ByteBuffer;
 import java.nio.channels.Channels;
 import java.nio.channels.FileChannel;
 import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.LinkOption;
@@ -21,6 +22,7 @@ import java.nio.file.NotDirectoryException;
 import java.nio.file.OpenOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.BasicFileAttributes;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -29,6 +31,8 @@ import java.util.stream.Stream;
 
 /** A folder on local disk: files are synced before they get their name, and names before a method returns. */
 record LocalFolder(Path root) implements Folder {
+    /** What the system says of a name below a file: nothing is there. */
+    private static final String NOT_A_DIRECTORY = "Not a directory";
 
     @Override
     public String path() {
@@ -74,7 +78,15 @@ record LocalFolder(Path root) implements Folder {
     public OptionalLong length(String name) {
         Path file = at(name);
         try {
-            return Files.isRegularFile(file) ? OptionalLong.of(Files.size(file)) : OptionalLong.empty();
+            BasicFileAttributes found = Files.readAttributes(file, BasicFileAttributes.class);
+            return found.isRegularFile() ? OptionalLong.of(found.size()) : OptionalLong.empty();
+        } catch (NoSuchFileException e) {
+            return OptionalLong.empty();
+        } catch (FileSystemException e) {
+            if (NOT_A_DIRECTORY.equals(e.getReason())) {
+                return OptionalLong.empty();
+            }
+            throw failed("look at", file, e);
         } catch (IOException e) {
             throw failed("look at", file, e);
         }

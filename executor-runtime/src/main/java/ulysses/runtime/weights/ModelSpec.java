@@ -261,7 +261,10 @@ public record ModelSpec(
         return parameterCount() - (long) vocabularySize * hiddenSize;
     }
 
-    /** Floating-point operations of forward and backward for one document, counted as in {@link #flopsPerToken} with the pairs of its length. */
+    /**
+     * Floating-point operations of forward and backward for one document, recomputation left out: 6 per token and weight of a matrix
+     * product (head included, embedding not), and 12 * heads * headSize per layer and pair of a query and a key that it sees.
+     */
     public double flopsOfDocument(long tokens) {
         double attention =
                 patterns.stream().mapToDouble(pattern -> pattern.pairs(tokens)).sum();
@@ -271,19 +274,5 @@ public record ModelSpec(
     private double productsPerToken() {
         long headWeights = (long) vocabularySize * hiddenSize;
         return 6.0 * (nonEmbeddingParameterCount() + (tiedHead ? headWeights : 0));
-    }
-
-    /**
-     * Floating-point operations of forward and backward for one token, recomputation left out: 6 per weight of a matrix product
-     * (head included, embedding not), and 12 * heads * headSize per layer and per key that a query sees.
-     *
-     * @param documentLength tokens of a document; a causal query sees half of them on average, or what its pattern shows
-     */
-    public double flopsPerToken(double documentLength) {
-        double attention = 0;
-        for (AttentionPattern pattern : patterns) {
-            attention += 12.0 * heads * headSize * pattern.keysOnAverage(documentLength);
-        }
-        return productsPerToken() + attention;
     }
 }

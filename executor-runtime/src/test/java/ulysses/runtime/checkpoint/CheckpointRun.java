@@ -14,7 +14,7 @@ import ulysses.runtime.weights.TensorData;
 import ulysses.runtime.weights.WrittenFile;
 
 /** A tiny model and ranks that save it: element i of parameter p at step s is {@code s * 1000 + p * 100 + i % 100}. */
-final class CheckpointRun {
+public final class CheckpointRun {
     static final String RUN = "run-1";
     static final String CONFIG = """
             {"model_type": "llama", "hidden_size": 4, "intermediate_size": 6, "num_hidden_layers": 1,
@@ -23,7 +23,7 @@ final class CheckpointRun {
 
     private CheckpointRun() {}
 
-    static ModelDirectory model(Folder folder) {
+    public static ModelDirectory model(Folder folder) {
         folder.write("config.json", CONFIG.getBytes(StandardCharsets.UTF_8));
         folder.write("tokenizer.json", "{}".getBytes(StandardCharsets.UTF_8));
         return ModelDirectory.open(folder);
@@ -85,7 +85,18 @@ final class CheckpointRun {
         return save(root, model, RUN, attempt, step, ranks);
     }
 
-    static Checkpoint save(Folder root, ModelDirectory model, String run, int attempt, long step, int ranks) {
+    /** With weights and without states, as {@code save_only_model} has it. */
+    public static Checkpoint saveModel(Folder root, ModelDirectory model, String run, long step) {
+        CheckpointWriter writer = new CheckpointWriter(new CheckpointStore(root), 1, run, new RankMesh(1, 1));
+        List<TensorData> weights = new ArrayList<>();
+        for (ParameterSpec parameter : model.spec().parameters()) {
+            weights.add(tensor(parameter.name(), parameter.shape(), step, 0, 0, parameter.elements()));
+        }
+        List<WrittenFile> files = writer.writeRank(step, 0, weights, List.of());
+        return writer.commit(files, state(step), "{}", model, model.spec());
+    }
+
+    public static Checkpoint save(Folder root, ModelDirectory model, String run, int attempt, long step, int ranks) {
         CheckpointWriter writer =
                 new CheckpointWriter(new CheckpointStore(root), attempt, run, new RankMesh(ranks, ranks));
         List<WrittenFile> files = new ArrayList<>();

@@ -168,6 +168,26 @@ final class CheckpointStoreTest {
     }
 
     @Test
+    void oneThatCantBeReadNowIsNotPassedOver() {
+        CheckpointRun.save(root, model, 1, 5, 1);
+        Folder newest = CheckpointRun.save(root, model, 1, 10, 1).folder();
+        CheckpointStore unreachable = new CheckpointStore(new UnansweringFolder(root, "optimizer-rank00000"));
+        String json = newest.readText(CheckpointManifest.FILE);
+
+        assertThatThrownBy(() -> unreachable.newest(Check.CHECKSUMS))
+                .isInstanceOf(StorageException.class)
+                .hasMessageContaining("checkpoint-10 can't be read but may be whole")
+                .hasMessageContaining("the file system does not answer");
+        newest.write(
+                CheckpointManifest.FILE,
+                json.replace("\"version\" : 2", "\"version\" : 3").getBytes(StandardCharsets.UTF_8));
+        assertThatThrownBy(() -> store.newest(Check.LENGTHS))
+                .isInstanceOf(StorageException.class)
+                .hasMessageContaining("checkpoint-10 can't be read but may be whole")
+                .hasMessageContaining("has version 3 but this program reads up to 2; use a newer program");
+    }
+
+    @Test
     void withoutAnyGoodOneThereIsNone() {
         assertThat(store.newest(Check.CHECKSUMS)).isEqualTo(new CheckpointStore.Newest(Optional.empty(), List.of()));
 

@@ -248,12 +248,26 @@ class ConfigFileTest {
                         .output()
                         .resumeFromCheckpoint())
                 .isEqualTo(here("out/checkpoint-5"));
-        assertThat(load(SMALLEST + "resume_from_checkpoint: false")
+        TrainingConfig.Output never =
+                load(SMALLEST + "resume_from_checkpoint: false").config().output();
+        assertThat(never.resumeFromCheckpoint()).isEqualTo(TrainingConfig.Output.NEVER_RESUME);
+        assertThat(never.startsAnew()).isFalse();
+        assertThat(load(SMALLEST + "overwrite_output_dir: true")
                         .config()
                         .output()
                         .startsAnew())
                 .isTrue();
-        assertThat(load(SMALLEST).config().output().startsAnew()).isFalse();
+    }
+
+    @Test
+    void savingTheModelAloneIsNoted() {
+        ConfigFile.Loaded loaded = load(SMALLEST + "save_only_model: true");
+
+        assertThat(loaded.config().output().saveOnlyModel()).isTrue();
+        assertThat(loaded.notes())
+                .containsExactly(
+                        "save_only_model true: checkpoints hold no optimizer states, so a run that is interrupted"
+                                + " can't go on from them");
     }
 
     @Test

@@ -62,6 +62,18 @@ class DeepSpeedConfigTest {
         assertThat(loaded.config().parallel().sequenceParallelSize()).isEqualTo(2);
     }
 
+    /** per_device_train_batch_size 1, accumulation 8: three groups of two ranks take 24 rows a step. */
+    @ParameterizedTest
+    @ValueSource(strings = {"sequence_parallel_size", "cp_size", "parallelism_config_sp_size"})
+    void theGlobalBatchCountsGroupsWhateverTheirSizeIsCalled(String key) throws IOException {
+        String yaml = key + ": 2\nnum_ranks: 6\nper_device_train_batch_size: 1\ngradient_accumulation_steps: 8\n";
+
+        assertThat(load("{\"train_batch_size\": 24}", yaml).config().parallel().sequenceParallelSize())
+                .isEqualTo(2);
+        assertThatThrownBy(() -> load("{\"train_batch_size\": 48}", yaml))
+                .hasMessageContaining("x data-parallel groups; write 24 or \"auto\"");
+    }
+
     @ParameterizedTest
     @ValueSource(ints = {1, 2, 3})
     void theStageIsZeroStage(int stage) throws IOException {

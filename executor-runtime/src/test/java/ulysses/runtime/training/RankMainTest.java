@@ -227,6 +227,46 @@ final class RankMainTest {
     }
 
     @Test
+    void aCheckpointOfTheModelAloneHoldsNoStatesAndIsNotGoneOnFrom() throws IOException {
+        TrainingConfig config = config("save_steps: 3\nsave_only_model: true");
+
+        assertThat(losses(config, 1)).hasSize(STEPS);
+
+        try (Stream<Path> files = Files.walk(folder.resolve("output/checkpoint-6"))) {
+            assertThat(files.map(file -> file.getFileName().toString()))
+                    .contains("MANIFEST.json", "model-rank00000-of-00001.safetensors")
+                    .noneMatch(name -> name.contains("optimizer"));
+        }
+        RankEvent.Failed again = failure(config);
+        assertThat(again.kind()).isEqualTo("config");
+        assertThat(again.message()).contains("checkpoint-6 holds the model alone (save_only_model true)");
+    }
+
+    @Test
+    void goesOnWithTheSameRowsAStepAlone() throws IOException {
+        assertThat(losses(config("max_steps: 3"), 1)).hasSize(3);
+
+        RankEvent.Failed batch = failure(config("gradient_accumulation_steps: 4"));
+        RankEvent.Failed seed = failure(config("data_seed: 7"));
+        List<Double> onOtherRanks = losses(config("per_device_train_batch_size: 1\ngradient_accumulation_steps: 4"), 2);
+
+        assertThat(List.of(batch.kind(), seed.kind())).containsOnly("config");
+        assertThat(batch.message())
+                .contains(
+                        "checkpoint-3 was trained with global_batch 4, seed 42, data_seed 42, disable_shuffling false")
+                .contains("but this run has global_batch 8, seed 42,")
+                .contains("set these as they were");
+        assertThat(seed.message()).contains("this run has global_batch 4, seed 42, data_seed 7,");
+        assertThat(onOtherRanks).hasSize(STEPS - 3);
+    }
+
+    private RankEvent.Failed failure(TrainingConfig config) {
+        try (RankProcesses ranks = start(config, 1)) {
+            return of(ranks.await(TIMEOUT).get(0), RankEvent.Failed.class).get(0);
+        }
+    }
+
+    @Test
     void aKilledRankEndsTheOtherAsFailureOfTheInfrastructure() {
         TrainingConfig config = config("max_steps: 100000\nddp_timeout: 20");
         try (RankProcesses ranks = start(config, 2)) {

@@ -72,6 +72,24 @@ final class TrainStepTest {
     }
 
     @Test
+    void phasesAreThoseOfTheStepAlone() {
+        try (TrainingRank alone = TrainingRank.alone(SPEC, How.PLAIN)) {
+            StepBatches batches = TrainingRank.batches(ROWS, ALONE, 0, 1);
+            alone.step(batches, 0);
+            for (int pass = 0; pass < 50; pass++) {
+                alone.sequence().sums(batches.microBatches().get(0));
+            }
+
+            StepMetrics metrics = alone.step(batches, 0);
+
+            double phases = metrics.phases().values().stream()
+                    .mapToDouble(Double::doubleValue)
+                    .sum();
+            assertThat(phases).isPositive().isLessThanOrEqualTo(metrics.computeSeconds());
+        }
+    }
+
+    @Test
     void theLossIsTheMeanOverTrainedTokensOnEveryRank() {
         double expected;
         long trained = ROWS.stream().mapToLong(PackedRow::trainedTokens).sum();

@@ -7,11 +7,13 @@ import java.io.IOException;
 import java.net.URI;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Random;
 import java.util.zip.CRC32C;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.RawLocalFileSystem;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -76,6 +78,20 @@ final class FolderTest {
                     .isInstanceOf(StorageException.class)
                     .hasMessageContaining("can't read");
         }
+    }
+
+    @Test
+    void whatCantBeLookedAtIsNotSaidToBeMissing() throws IOException {
+        Folder folder = folder(Way.LOCAL);
+        folder.write("a", new byte[] {1});
+        Files.createSymbolicLink(temporary.resolve("here/loop"), Path.of("loop"));
+
+        assertThat(folder.length("absent")).isEmpty();
+        assertThat(folder.length("a/below a file")).isEmpty();
+        assertThatThrownBy(() -> folder.length("loop"))
+                .isInstanceOf(StorageException.class)
+                .hasMessageContaining("can't look at")
+                .hasMessageContaining("here/loop");
     }
 
     @ParameterizedTest

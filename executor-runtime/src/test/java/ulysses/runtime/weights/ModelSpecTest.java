@@ -92,7 +92,7 @@ final class ModelSpecTest {
 
         assertThat(spec.parameterCount()).isEqualTo(153_920);
         assertThat(spec.nonEmbeddingParameterCount()).isEqualTo(153_920 - 512 * 64);
-        assertThat(spec.flopsPerToken(100)).isEqualTo(6.0 * (153_920 - 512 * 64) + 2 * 12.0 * 8 * 8 * 50);
+        assertThat(spec.flopsOfDocument(100)).isEqualTo(600.0 * (153_920 - 512 * 64) + 2 * 12.0 * 8 * 8 * 5050);
     }
 
     @Test
