@@ -75,7 +75,7 @@ public final class RunJournal implements Consumer<RankEvent>, AutoCloseable {
         }
     }
 
-    /** Every rank repeats its phase once a second as a sign of life, and a port means nothing later. */
+    /** A rank repeats its phase, once a second at most, while it makes progress, and a port means nothing later. */
     static boolean isWorthKeeping(RankEvent event) {
         return !(event instanceof RankEvent.StoreOpen)
                 && (!(event instanceof RankEvent.Phase phase)
