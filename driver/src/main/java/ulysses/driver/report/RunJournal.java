@@ -91,11 +91,6 @@ public final class RunJournal implements Consumer<RankEvent>, AutoCloseable {
         }
     }
 
-    /** Keeps lines for people that no rank said. */
-    public synchronized void note(String line) {
-        textLines.println(line);
-    }
-
     /** Keeps why the run ended, as the user is told. */
     public synchronized void failed(String kind, String message) {
         textLines.println("failed: " + message);
