@@ -48,9 +48,7 @@ class CommandLineTest {
                 good(
                         "status --json false out",
                         new CommandLine(Command.STATUS, "out", Map.of("json", "false"), false, 1)),
-                good(
-                        "inspect --full out --rows 3",
-                        new CommandLine(Command.INSPECT, "out", Map.of("full", "true", "rows", "3"), false, 1)),
+                good("inspect --full out", new CommandLine(Command.INSPECT, "out", Map.of("full", "true"), false, 1)),
                 good("inspect", new CommandLine(Command.INSPECT, null, Map.of(), false, 1)),
                 good("bench lengths=1,2", new CommandLine(Command.BENCH, null, Map.of("lengths", "1,2"), false, 1)),
                 good("help", new CommandLine(Command.HELP, null, Map.of(), false, 1)),
