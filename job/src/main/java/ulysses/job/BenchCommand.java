@@ -11,8 +11,8 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
-import java.util.stream.Stream;
 import org.apache.hadoop.conf.Configuration;
+import ulysses.driver.launch.ScratchDirectory;
 import ulysses.driver.report.BenchPage;
 
 /**
@@ -74,14 +74,12 @@ final class BenchCommand {
 
     private BenchRun.Result measure(BenchSettings.Setting setting, int length)
             throws IOException, InterruptedException {
-        Path scratch = Files.createTempDirectory("ulysses-bench");
-        try {
-            BenchRun.Result result = new BenchRun(settings, setting, scratch, hadoop, System.err).measure(length);
+        try (ScratchDirectory scratch = ScratchDirectory.temporary("ulysses-bench")) {
+            BenchRun.Result result =
+                    new BenchRun(settings, setting, scratch.path(), hadoop, System.err).measure(length);
             out.println(JSON.writerWithDefaultPrettyPrinter().writeValueAsString(result.json()));
             results.add(result);
             return result;
-        } finally {
-            delete(scratch);
         }
     }
 
@@ -105,15 +103,5 @@ final class BenchCommand {
                 .toList();
         Files.writeString(folder.resolve(BenchPage.FILE), new BenchPage(title, steps).html());
         out.println("page: " + folder.resolve(BenchPage.FILE));
-    }
-
-    private static void delete(Path folder) throws IOException {
-        List<Path> paths;
-        try (Stream<Path> walk = Files.walk(folder)) {
-            paths = walk.sorted(Comparator.reverseOrder()).toList();
-        }
-        for (Path path : paths) {
-            Files.delete(path);
-        }
     }
 }

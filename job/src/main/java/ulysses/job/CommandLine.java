@@ -6,6 +6,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import ulysses.runtime.config.ConfigException;
@@ -46,7 +47,7 @@ public record CommandLine(
               export        write the Hugging Face folder of a checkpoint: the newest of FILE, or a folder checkpoint-N;
                             --export_dir DIR says where
               inspect       show prepared rows (of FILE, or in a folder) with trained tokens marked, or what a folder
-                            checkpoint-N holds; --rows N, --tokenizer DIR, --full
+                            checkpoint-N holds; --from ROW, --rows N, --tokenizer DIR, --full
               status        say how far the run of FILE, or the one that writes to a folder, is; --json for scripts
               bench         time training steps on random tokens
               help          show this text
@@ -77,6 +78,11 @@ public record CommandLine(
 
         boolean needsFile() {
             return this == TRAIN || this == PREPARE || this == PLAN || this == CHECK_CONFIG || this == EXPORT;
+        }
+
+        /** Options that take no value, so that what stands behind them is something else. */
+        Set<String> flags() {
+            return this == STATUS ? Set.of("json") : this == INSPECT ? Set.of("full") : Set.of();
         }
 
         static String words() {

@@ -18,6 +18,7 @@ final class CommandLineParser {
     private final List<String> problems = new ArrayList<>();
     private final Map<String, String> overrides = new LinkedHashMap<>();
     private int next;
+    private Command command = Command.TRAIN;
     private @Nullable String file;
     private @Nullable String adjust;
     private boolean debug;
@@ -29,7 +30,7 @@ final class CommandLineParser {
     }
 
     CommandLine parse() {
-        Command command = command();
+        command = command();
         while (next < arguments.size()) {
             take(arguments.get(next++));
         }
@@ -93,8 +94,15 @@ final class CommandLineParser {
                     problems.add("--%s has no value; write --%s FILE".formatted(name, name));
                 }
             }
-            default -> set(name, nextIsValue() ? arguments.get(next++) : "true");
+            default -> {
+                boolean takesNext = command.flags().contains(spelling(name)) ? nextIsTruth() : nextIsValue();
+                set(name, takesNext ? arguments.get(next++) : "true");
+            }
         }
+    }
+
+    private boolean nextIsTruth() {
+        return next < arguments.size() && List.of("true", "false").contains(arguments.get(next));
     }
 
     private void set(String name, String value) {

@@ -3,16 +3,13 @@ package ulysses.job;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.stream.Stream;
 import org.apache.hadoop.conf.Configuration;
 import ulysses.driver.hub.ModelHub;
+import ulysses.driver.launch.ScratchDirectory;
 import ulysses.driver.packing.PrepareDataset;
 import ulysses.driver.report.RowText;
 import ulysses.driver.tokenizer.Tokenizer;
@@ -91,8 +88,8 @@ final class InspectCommand {
         Folder train = folder.folder("train");
         String path = !complete && train.exists() ? train.path() : folder.path();
         int wanted = options.count(ROWS, ROWS_SHOWN);
-        Path scratch = Files.createTempDirectory("inspect"); // copies of files that are not on local disk
-        try (PackedDataset dataset = PackedDataset.open(path, scratch, hadoop)) {
+        try (ScratchDirectory copies = ScratchDirectory.temporary("inspect"); // of files that are not on local disk
+                PackedDataset dataset = PackedDataset.open(path, copies.path(), hadoop)) {
             describe(dataset, path, out);
             RowText.Decoder decoder = decoder(dataset, tokenizer, hadoop, out);
             RowText text =
@@ -102,8 +99,6 @@ final class InspectCommand {
                 out.println();
                 text.lines(row, dataset.row(row)).forEach(out::println);
             }
-        } finally {
-            delete(scratch);
         }
     }
 
@@ -146,13 +141,5 @@ final class InspectCommand {
                 .ifPresent(manifest -> out.println("warning: these rows were made with another tokenizer than "
                         + tokenizer.folder() + "; the text may be wrong"));
         return tokenizer::decode;
-    }
-
-    private static void delete(Path scratch) throws IOException {
-        try (Stream<Path> files = Files.walk(scratch)) {
-            for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
-                Files.delete(file);
-            }
-        }
     }
 }

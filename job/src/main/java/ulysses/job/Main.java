@@ -43,12 +43,14 @@ public final class Main {
 
     static int run(String[] arguments, Map<String, String> environment, PrintStream out, PrintStream err) {
         System.setProperty("java.awt.headless", "true"); // pictures are drawn into memory, whatever DISPLAY says
-        boolean debug = List.of(arguments).contains("--debug");
-        if (debug) {
-            System.setProperty("ulysses.log.level", "debug"); // read by conf/log4j2.properties at the first log line
-        }
+        boolean debug = false;
         try {
             CommandLine commandLine = CommandLine.parse(List.of(arguments), environment);
+            debug = commandLine.debug();
+            if (debug) {
+                System.setProperty(
+                        "ulysses.log.level", "debug"); // read by conf/log4j2.properties at the first log line
+            }
             SparkConf conf = new SparkConf();
             return switch (commandLine.command()) {
                 case HELP -> help(out);
@@ -75,7 +77,8 @@ public final class Main {
         return 0;
     }
 
-    private static Map<String, String> settings(SparkConf conf) {
+    /** All of {@code conf} by name. */
+    static Map<String, String> settings(SparkConf conf) {
         Map<String, String> settings = new HashMap<>();
         for (var entry : conf.getAll()) {
             settings.put(entry._1(), entry._2());

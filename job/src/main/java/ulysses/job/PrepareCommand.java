@@ -1,7 +1,6 @@
 package ulysses.job;
 
 import java.io.PrintStream;
-import java.util.HashMap;
 import java.util.Map;
 import java.util.Optional;
 import org.apache.hadoop.conf.Configuration;
@@ -36,11 +35,7 @@ final class PrepareCommand {
 
     /** Reads the configuration and prints its notes. */
     static ConfigFile.Loaded load(CommandLine commandLine, SparkConf conf, Configuration hadoop, PrintStream out) {
-        Map<String, String> settings = new HashMap<>();
-        for (var entry : conf.getAll()) {
-            settings.put(entry._1(), entry._2());
-        }
-        ConfigFile.Loaded loaded = ConfigFile.load(commandLine.sources(settings), hadoop);
+        ConfigFile.Loaded loaded = ConfigFile.load(commandLine.sources(Main.settings(conf)), hadoop);
         loaded.notes().forEach(note -> out.println("note: " + note));
         return afterEarlierDays(loaded, hadoop, out);
     }

@@ -12,7 +12,6 @@ import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.SparkConf;
 import ulysses.driver.hub.ModelHub;
 import ulysses.driver.launch.ConsoleProgress;
-import ulysses.driver.launch.LaunchException;
 import ulysses.driver.launch.RankJob;
 import ulysses.driver.launch.RunAttempts;
 import ulysses.driver.launch.RunOutcome;
@@ -123,9 +122,14 @@ final class TrainCommand {
                 Instant.now().truncatedTo(ChronoUnit.SECONDS).toString(), cleared.mesh(), data, run.loaded());
         try (RunReporting reporting = RunReporting.begin(arguments, config, environment, hadoop)) {
             reporting.statusPage().ifPresent(address -> out.println("status page: " + address));
-            RunOutcome outcome = attempts(run.session(), job, reporting, out);
-            writeTokenizer(config, Folder.at(config.output().outputDir(), hadoop), hadoop);
-            conclude(config, outcome, reporting.finished(), out);
+            try {
+                RunOutcome outcome = attempts(run.session(), job, reporting, out);
+                writeTokenizer(config, Folder.at(config.output().outputDir(), hadoop), hadoop);
+                conclude(config, outcome, reporting.finished(), out);
+            } catch (RuntimeException failure) {
+                reporting.failed(failure);
+                throw failure;
+            }
         }
     }
 
@@ -140,12 +144,7 @@ final class TrainCommand {
             throws InterruptedException {
         ConsoleProgress console =
                 ConsoleProgress.fitting(out, job.config().output().loggingSteps());
-        try {
-            return new RunAttempts(session.context(), job, List.of(console, reporting)).run();
-        } catch (LaunchException failure) {
-            reporting.failed(failure);
-            throw failure;
-        }
+        return new RunAttempts(session.context(), job, List.of(console, reporting)).run();
     }
 
     /** Opened and closed here, so that what its files say is refused before a rank starts. */

@@ -44,6 +44,11 @@ class CommandLineTest {
                 good(
                         "inspect out/checkpoint-5",
                         new CommandLine(Command.INSPECT, "out/checkpoint-5", Map.of(), false, 1)),
+                good("status --json out", new CommandLine(Command.STATUS, "out", Map.of("json", "true"), false, 1)),
+                good(
+                        "status --json false out",
+                        new CommandLine(Command.STATUS, "out", Map.of("json", "false"), false, 1)),
+                good("inspect --full out", new CommandLine(Command.INSPECT, "out", Map.of("full", "true"), false, 1)),
                 good("inspect", new CommandLine(Command.INSPECT, null, Map.of(), false, 1)),
                 good("bench lengths=1,2", new CommandLine(Command.BENCH, null, Map.of("lengths", "1,2"), false, 1)),
                 good("help", new CommandLine(Command.HELP, null, Map.of(), false, 1)),

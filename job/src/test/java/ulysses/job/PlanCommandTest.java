@@ -52,7 +52,7 @@ class PlanCommandTest {
                 .containsPattern("\n  sequence_parallel_size: 2 +the best with 4 takes ")
                 .containsPattern("\n  gradient_accumulation_steps: \\d+ for the same rows a step\n")
                 .contains("other devices")
-                .contains("  h100     needs bf16: true")
+                .contains("  h100     fits: ")
                 .contains("assumes");
         assertThat(temporary.resolve("out")).doesNotExist();
     }

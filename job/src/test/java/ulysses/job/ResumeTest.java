@@ -76,9 +76,9 @@ class ResumeTest {
                                 + " was ended by signal 9")
                 .contains("last lines of its log:")
                 .contains("checkpoint at step 4")
-                .contains(
-                        "giving up: 1 attempts without a new checkpoint (max_attempts 1); the same command goes on from"
-                                + " the newest one");
+                .containsPattern(
+                        "giving up: 1 attempts failed since the newest checkpoint, step \\d+ \\(max_attempts 1\\); the same"
+                                + " command goes on from there");
         assertThat(output.resolve("model.safetensors")).doesNotExist();
     }
 

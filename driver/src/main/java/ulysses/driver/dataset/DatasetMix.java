@@ -29,7 +29,8 @@ final class DatasetMix {
      *
      * @param strategy {@code mix_strategy}
      * @param lengths rows of each dataset
-     * @param probabilities {@code interleave_probs}; empty means in turn
+     * @param probabilities {@code interleave_probs}, one for each dataset, positive, with the sum 1, as the configuration's rules see
+     *     to; empty means in turn
      * @param seed of the draws with probabilities
      */
     static List<Draws> of(String strategy, long[] lengths, List<Double> probabilities, long seed) {
@@ -43,10 +44,6 @@ final class DatasetMix {
         }
         if (probabilities.isEmpty()) {
             return inTurn(strategy, lengths);
-        }
-        if (probabilities.size() != lengths.length) {
-            throw new DataException("interleave_probs has %d numbers for %d datasets; give one for each"
-                    .formatted(probabilities.size(), lengths.length));
         }
         return drawn(strategy, lengths, probabilities, seed);
     }
@@ -161,10 +158,6 @@ final class DatasetMix {
         for (int i = 0; i < cumulated.length; i++) {
             sum += probabilities.get(i);
             cumulated[i] = sum;
-        }
-        if (Math.abs(sum - 1) > 1e-8 || probabilities.stream().anyMatch(probability -> !(probability > 0))) {
-            throw new DataException(
-                    "interleave_probs %s sum to %s; give positive numbers that sum to 1".formatted(probabilities, sum));
         }
         for (int i = 0; i < cumulated.length; i++) {
             cumulated[i] /= sum;

@@ -1,16 +1,22 @@
 package ulysses.driver.dataset;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.NoSuchElementException;
 import java.util.function.Supplier;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.Path;
+import org.apache.parquet.hadoop.ParquetFileReader;
+import org.apache.parquet.hadoop.util.HadoopInputFile;
 import org.apache.spark.TaskKilledException;
 import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
+import org.apache.spark.util.SerializableConfiguration;
 
 /** Parquet files through Spark's own reader, which knows the number of each row in its file. */
 final class ParquetFiles {
@@ -26,18 +32,37 @@ final class ParquetFiles {
         SparkSession session =
                 SparkSession.builder().sparkContext(spark.sc()).getOrCreate().newSession();
         session.conf().set(VECTORIZED, "false");
-        JavaRDD<RawRow> rows = spark.emptyRDD();
+        List<Dataset<Row>> tables =
+                files.stream().map(file -> table(session, file)).toList();
+        List<Long> counts = counts(spark, files);
+        List<JavaRDD<RawRow>> parts = new ArrayList<>();
         long count = 0;
-        for (SourceFile file : files) {
-            Dataset<Row> table = table(session, file);
+        for (int i = 0; i < files.size(); i++) {
+            SourceFile file = files.get(i);
             long first = count;
             String path = file.path();
-            rows = rows.union(table.toJavaRDD()
+            parts.add(tables.get(i)
+                    .toJavaRDD()
                     .mapPartitions(each -> new Read(each, file))
                     .map(row -> rawRow(row, first, path)));
-            count += counted(table, file);
+            count += counts.get(i);
         }
-        return new NumberedRows(rows, count);
+        // all at once: a union of unions of many files is deeper than the stack
+        return new NumberedRows(spark.union(parts.toArray(ParquetFiles::unions)), count);
+    }
+
+    @SuppressWarnings("unchecked") // Java has no arrays of generic types
+    private static JavaRDD<RawRow>[] unions(int length) {
+        return (JavaRDD<RawRow>[]) new JavaRDD<?>[length];
+    }
+
+    /** Rows of each file, as their footers say: one job for all. */
+    private static List<Long> counts(JavaSparkContext spark, List<SourceFile> files) {
+        SerializableConfiguration hadoop = new SerializableConfiguration(spark.hadoopConfiguration());
+        int tasks = Math.min(files.size(), spark.defaultParallelism());
+        return spark.parallelize(files, tasks)
+                .map(file -> counted(file, hadoop.value()))
+                .collect();
     }
 
     private static Dataset<Row> table(SparkSession session, SourceFile file) {
@@ -48,9 +73,10 @@ final class ParquetFiles {
         }
     }
 
-    private static long counted(Dataset<Row> table, SourceFile file) {
-        try {
-            return table.count();
+    private static long counted(SourceFile file, Configuration hadoop) {
+        try (ParquetFileReader reader =
+                ParquetFileReader.open(HadoopInputFile.fromPath(new Path(file.path()), hadoop))) {
+            return reader.getRecordCount();
         } catch (Exception failure) { // as above
             throw SplitReader.unreadable(file, DatasetRows.deepest(failure));
         }

@@ -204,7 +204,7 @@ public final class PythonJson {
     }
 
     /** {@code float.__repr__}: the shortest digits that read back as the same double; an exponent below 1e-4 and from 1e16. */
-    static String number(double value) {
+    public static String number(double value) {
         if (Double.isNaN(value)) {
             return "NaN";
         }

@@ -20,7 +20,7 @@ import ulysses.runtime.weights.StorageException;
 
 /**
  * Brings one file of the hub to local disk: what came before a cut connection, or an earlier start, stays and is added to; the whole is
- * compared with the checksum that the hub gave. For one process at a time, by a lock on the file.
+ * compared with the checksum that the hub gave. For one process at a time: whoever calls holds a lock.
  *
  * @param pause before the first new try; doubled for each further one
  */
@@ -82,7 +82,6 @@ record HubDownload(HubSite site, Duration pause, Consumer<String> log) {
     void complete(Wanted wanted, Path staged) throws IOException, InterruptedException {
         Files.createDirectories(staged.toAbsolutePath().getParent());
         try (FileChannel out = FileChannel.open(staged, CREATE, WRITE)) {
-            out.lock(); // released with the channel
             int failures = 0;
             for (boolean damagedBefore = false; ; ) {
                 long before = out.size();

@@ -1,7 +1,11 @@
 package ulysses.driver.hub;
 
+import static java.nio.file.StandardOpenOption.CREATE;
+import static java.nio.file.StandardOpenOption.WRITE;
+
 import java.io.IOException;
 import java.nio.channels.Channels;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -157,8 +161,8 @@ public final class ModelHub {
             return nameOrPath;
         }
         Folder repository = Folder.at(cache + "/" + HubCacheFolder.of(nameOrPath), hadoop);
-        Optional<Folder> cached = commit(repository, revision).map(commit -> repository.folder("snapshots/" + commit));
-        if (cached.isPresent() && holds(cached.get(), parts) && hasTokenizer(cached.get(), parts)) {
+        Optional<Folder> cached = cached(repository, revision);
+        if (cached.isPresent() && isWhole(cached.get(), parts)) {
             return cached.get().path();
         }
         if (offline) {
@@ -167,7 +171,7 @@ public final class ModelHub {
                             .formatted(key, nameOrPath, cache, cached.isPresent() ? " whole" : ""));
         }
         try {
-            return downloaded(nameOrPath, revision, repository, parts).path();
+            return downloadedByOne(nameOrPath, revision, repository, parts).path();
         } catch (StorageException unreachable) {
             if (cached.isPresent() && holds(cached.get(), parts)) {
                 return cached.get().path();
@@ -176,6 +180,30 @@ public final class ModelHub {
         } catch (WeightsException refused) {
             throw new WeightsException(
                     "%s %s is no folder here, and %s".formatted(key, nameOrPath, refused.getMessage()), refused);
+        }
+    }
+
+    private static Optional<Folder> cached(Folder repository, String revision) {
+        return commit(repository, revision).map(commit -> repository.folder("snapshots/" + commit));
+    }
+
+    private static boolean isWhole(Folder snapshot, Parts parts) {
+        return holds(snapshot, parts) && hasTokenizer(snapshot, parts);
+    }
+
+    /** One process at a time downloads a model; those that waited for it find what it brought. */
+    private Folder downloadedByOne(String id, String revision, Folder repository, Parts parts)
+            throws InterruptedException {
+        Path locks = localCache.resolve(".locks");
+        try {
+            Files.createDirectories(locks);
+            try (FileChannel lock = FileChannel.open(locks.resolve(HubCacheFolder.of(id) + ".lock"), CREATE, WRITE)) {
+                lock.lock(); // released with the channel
+                Optional<Folder> brought = cached(repository, revision).filter(found -> isWhole(found, parts));
+                return brought.isPresent() ? brought.get() : downloaded(id, revision, repository, parts);
+            }
+        } catch (IOException e) {
+            throw unkept(id, e);
         }
     }
 
@@ -267,11 +295,15 @@ public final class ModelHub {
             }
             place(blob, wanted.name(), repository, snapshot);
         } catch (IOException e) {
-            throw new StorageException(
-                    "%s can't be kept in %s: %s; check the free space and the permissions, or set cache_dir to another folder"
-                            .formatted(wanted, cache, e.getMessage()),
-                    e);
+            throw unkept(wanted.toString(), e);
         }
+    }
+
+    private StorageException unkept(String what, IOException e) {
+        return new StorageException(
+                "%s can't be kept in %s: %s; check the free space and the permissions, or set cache_dir to another folder"
+                        .formatted(what, cache, e.getMessage()),
+                e);
     }
 
     /** Links a blob into the snapshot, or copies it where the cache is not on local disk. */

@@ -105,7 +105,8 @@ public final class ConsoleProgress implements Consumer<RankEvent> {
         return String.format(Locale.ROOT, "%.4f", loss);
     }
 
-    private static String duration(Duration time) {
+    /** A time for people: 2h 05m, 5m 12s or 12s. */
+    public static String duration(Duration time) {
         if (time.toHours() > 0) {
             return "%dh %02dm".formatted(time.toHours(), time.toMinutesPart());
         }

@@ -37,11 +37,9 @@ final class DeviceAssignment {
      * One rank.
      *
      * @param rank world rank
-     * @param localRank index among the ranks of its host
-     * @param localRanks ranks of its host
      * @param seat where it runs
      */
-    record Placement(int rank, int localRank, int localRanks, Seat seat) {}
+    record Placement(int rank, Seat seat) {}
 
     private DeviceAssignment() {}
 
@@ -74,15 +72,9 @@ final class DeviceAssignment {
     static List<Placement> place(List<Seat> seats, int sequenceParallelSize) {
         refuseSharedDevices(seats);
         List<Seat> ordered = ordered(seats, sequenceParallelSize);
-        Map<String, Integer> perHost = new HashMap<>();
-        ordered.forEach(seat -> perHost.merge(seat.host(), 1, Integer::sum));
-        Map<String, Integer> seen = new HashMap<>();
-        List<Placement> placements = new ArrayList<>();
-        for (Seat seat : ordered) {
-            int localRank = seen.merge(seat.host(), 1, Integer::sum) - 1;
-            placements.add(new Placement(placements.size(), localRank, perHost.getOrDefault(seat.host(), 1), seat));
-        }
-        return List.copyOf(placements);
+        return IntStream.range(0, ordered.size())
+                .mapToObj(rank -> new Placement(rank, ordered.get(rank)))
+                .toList();
     }
 
     /** Sequence-parallel groups of {@code placements} that have ranks on more than one host. */

@@ -69,7 +69,7 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
             Thread.currentThread().interrupt();
             throw new IllegalStateException("the task was ended before its rank was done", e);
         } catch (IOException e) {
-            throw new UncheckedIOException("the rank process can't be started or fed", e);
+            throw new UncheckedIOException("the driver can't be reached: " + e.getMessage(), e);
         }
     }
 
@@ -102,6 +102,10 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
             } catch (LaunchException e) {
                 link.send(new RankReport.Ended(outsideOfRank(hello.host(), e)));
                 throw e;
+            } catch (IOException e) {
+                LaunchException told = notStarted(hello.host(), e);
+                link.send(new RankReport.Ended(outsideOfRank(hello.host(), told)));
+                throw told;
             }
         }
     }
@@ -117,6 +121,14 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
     private static Rendezvous rendezvous(BarrierTaskContext context, RankJob shared) {
         int looks = 1 + shared.config().parallel().rendezvousSeconds() / 6;
         return new Rendezvous(mine -> List.of(context.allGather(mine)), looks);
+    }
+
+    private static LaunchException notStarted(String host, IOException e) {
+        return new LaunchException(
+                FailureKind.INFRASTRUCTURE,
+                "the process of a rank can't be started or fed on host %s (%s: %s); look at the disk of spark.local.dir there, and at its limits of memory and processes"
+                        .formatted(host, e.getClass().getSimpleName(), e.getMessage()),
+                e);
     }
 
     private static RankFailure outsideOfRank(String host, LaunchException e) {

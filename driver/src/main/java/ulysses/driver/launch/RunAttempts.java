@@ -16,7 +16,7 @@ import ulysses.runtime.mesh.RankEvent;
 
 /**
  * The whole training run on the driver: one barrier job per attempt. A lost machine, a crashed rank or a broken network leads to the
- * next attempt, which starts from the newest complete checkpoint; the budget counts only attempts that added none.
+ * next attempt, which starts from the newest complete checkpoint; a new one gives all attempts again.
  */
 public final class RunAttempts {
     private static final Logger LOG = LoggerFactory.getLogger(RunAttempts.class);
@@ -74,7 +74,7 @@ public final class RunAttempts {
 
     private int untilDone(RunProgress progress) throws InterruptedException {
         RankJob now = job;
-        int withoutProgress = 0;
+        int failed = 0; // since the newest checkpoint
         long savedStep = -1;
         for (int attempt = 1; ; attempt++) {
             Optional<RankFailure> failure = attempt(now, attempt, progress);
@@ -82,17 +82,17 @@ public final class RunAttempts {
                 return attempt;
             }
             long newest = progress.newestSaved().map(RankEvent.Saved::step).orElse(-1L);
-            withoutProgress = newest > savedStep ? 1 : withoutProgress + 1;
+            failed = newest > savedStep ? 1 : failed + 1;
             savedStep = newest;
             String text = "attempt %d: %s".formatted(attempt, failure.get().describe());
             if (!failure.get().retryable()) {
                 throw new LaunchException(failure.get().kind(), text);
             }
-            if (withoutProgress >= parallel.maxAttempts()) {
+            if (failed >= parallel.maxAttempts()) {
                 throw new LaunchException(
                         failure.get().kind(),
-                        "%s\ngiving up: %d attempts without a new checkpoint (max_attempts %d); the same command goes on from the newest one"
-                                .formatted(text, withoutProgress, parallel.maxAttempts()));
+                        "%s\ngiving up: %d attempts failed since the newest checkpoint, %s (max_attempts %d); the same command goes on from there"
+                                .formatted(text, failed, from(progress), parallel.maxAttempts()));
             }
             LOG.warn("{}", text);
             blameHost(failure.get(), progress);

@@ -8,12 +8,17 @@ import java.nio.file.Path;
 import java.nio.file.SimpleFileVisitor;
 import java.nio.file.attribute.BasicFileAttributes;
 
-/** A directory that only this user can read, for as long as a rank runs. */
-record ScratchDirectory(Path path) implements AutoCloseable {
+/** A directory that only this user can read, until it is closed. */
+public record ScratchDirectory(Path path) implements AutoCloseable {
 
     /** Makes a new one in {@code parent}; its name begins with {@code prefix}. */
     static ScratchDirectory in(Path parent, String prefix) throws IOException {
         return new ScratchDirectory(Files.createTempDirectory(Files.createDirectories(parent), prefix));
+    }
+
+    /** Makes a new one where this machine keeps temporary files. */
+    public static ScratchDirectory temporary(String prefix) throws IOException {
+        return new ScratchDirectory(Files.createTempDirectory(prefix));
     }
 
     /** Deletes it and all in it. */

@@ -66,11 +66,6 @@ public final class ExampleEncoder implements Serializable {
         TrainedTokenizer.write(chat, output);
     }
 
-    /** The template in use, for the report. */
-    public String template() {
-        return chat.description();
-    }
-
     /** Begin, end and padding after the template changed them. */
     public SpecialTokens specialTokens() {
         return chat.specialTokens();

@@ -1,7 +1,6 @@
 package ulysses.driver.packing;
 
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -65,6 +64,15 @@ public final class PrepareDataset {
                 : config.output().outputDir() + "/prepared";
     }
 
+    /** The setting that says where. */
+    private static String key(TrainingConfig config) {
+        TrainingConfig.Data data = config.data();
+        if (data.tokenizedPath() != null) {
+            return "tokenized_path";
+        }
+        return data.preparedDirectory() != null ? "prepared_dir" : "output_dir";
+    }
+
     /**
      * Prepares the data of a run, or finds it prepared: in {@code tokenized_path} whatever is there is taken, elsewhere what was
      * made from the same data with the same settings.
@@ -79,7 +87,7 @@ public final class PrepareDataset {
         try {
             return new PrepareDataset(spark, config, tokenizer).run();
         } catch (IOException e) {
-            throw new UncheckedIOException("data can't be prepared: " + e.getMessage(), e);
+            throw unusable(config, e);
         }
     }
 
@@ -104,8 +112,15 @@ public final class PrepareDataset {
             }
             return found;
         } catch (IOException e) {
-            throw new UncheckedIOException("tokenized_path %s can't be read: %s".formatted(path, e.getMessage()), e);
+            throw unusable(config, e);
         }
+    }
+
+    private static StorageException unusable(TrainingConfig config, IOException e) {
+        return new StorageException(
+                "%s: %s, or what data sets name, can't be read (%s: %s); check the path, its permissions and the disk"
+                        .formatted(key(config), folder(config), e.getClass().getSimpleName(), e.getMessage()),
+                e);
     }
 
     private PreparedData run() throws IOException {
@@ -124,7 +139,7 @@ public final class PrepareDataset {
                 return there.get();
             }
         }
-        folder.open();
+        folder.open(key(config));
         try {
             return folder.complete(make(registry, fingerprint));
         } catch (Exception e) { // Scala code throws SparkException without declaring it

@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.UUID;
 import java.util.stream.Stream;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileStatus;
@@ -23,6 +24,7 @@ import org.slf4j.LoggerFactory;
 import ulysses.runtime.data.DataException;
 import ulysses.runtime.data.PackedManifest;
 import ulysses.runtime.mesh.EvaluationSet;
+import ulysses.runtime.weights.StorageException;
 
 /**
  * A folder of prepared data: {@code train}, perhaps {@code eval} or {@code eval_DATASET} for each, dataset_dict.json, which makes it a DatasetDict of Hugging Face,
@@ -176,10 +178,26 @@ final class PreparedFolder {
         }
     }
 
-    /** Takes away what makes the folder complete. */
-    void open() throws IOException {
-        fileSystem.delete(new Path(folder, PrepareReport.FILE_NAME), false);
-        fileSystem.delete(new Path(folder, SPLITS), false);
+    /**
+     * Takes away what makes the folder complete, and finds out whether it can be written to.
+     *
+     * @param key the setting that names it
+     * @throws StorageException if it can't
+     */
+    void open(String key) {
+        try {
+            Path probe = new Path(train(), ".probe-" + UUID.randomUUID());
+            fileSystem.mkdirs(probe.getParent());
+            fileSystem.create(probe, false).close();
+            fileSystem.delete(probe, false);
+            fileSystem.delete(new Path(folder, PrepareReport.FILE_NAME), false);
+            fileSystem.delete(new Path(folder, SPLITS), false);
+        } catch (IOException e) {
+            throw new StorageException(
+                    "%s: prepared rows can't be written to %s (%s: %s); choose a folder that this user can write to, reachable from every host"
+                            .formatted(key, folder, e.getClass().getSimpleName(), e.getMessage()),
+                    e);
+        }
     }
 
     /** Makes the folder complete. */

@@ -53,12 +53,9 @@ public record RunPlan(
         if (hardware.isCpu()) {
             return Optional.empty();
         }
-        if (!shape.model().patterns().stream().allMatch(AttentionPattern::isPlainWindow)) {
-            return Optional.of(AttentionPattern.CPU_ONLY);
-        }
-        return shape.isBfloat16()
+        return shape.model().patterns().stream().allMatch(AttentionPattern::isPlainWindow)
                 ? Optional.empty()
-                : Optional.of("needs bf16: true (attention on CUDA computes in bfloat16)");
+                : Optional.of(AttentionPattern.CPU_ONLY);
     }
 
     /** The longest rows that fit, a multiple of 64 tokens a rank; empty when none do. */

@@ -3,7 +3,6 @@ package ulysses.driver.report;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.dataformat.yaml.YAMLGenerator;
 import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
-import java.math.BigDecimal;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -12,6 +11,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
+import ulysses.driver.dataset.PythonJson;
 import ulysses.runtime.config.StepConfig;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.config.TuningConfig;
@@ -197,7 +197,7 @@ final class ModelCard {
         StepConfig step = config.step();
         int groups = arguments.mesh().dataParallelSize();
         Map<String, String> all = new LinkedHashMap<>();
-        all.put("learning_rate", number(step.learningRate()));
+        all.put("learning_rate", PythonJson.number(step.learningRate()));
         all.put("train_batch_size", String.valueOf(step.rowsPerRank()));
         all.put("eval_batch_size", String.valueOf(config.evaluation().rowsPerRank()));
         all.put("seed", String.valueOf(step.seed()));
@@ -210,17 +210,20 @@ final class ModelCard {
         all.put(
                 "optimizer",
                 "adamw_torch with betas=(%s,%s) and epsilon=%s"
-                        .formatted(number(step.beta1()), number(step.beta2()), number(step.epsilon())));
+                        .formatted(
+                                PythonJson.number(step.beta1()),
+                                PythonJson.number(step.beta2()),
+                                PythonJson.number(step.epsilon())));
         all.put("lr_scheduler_type", step.schedule());
         if (step.warmupSteps() > 0) {
             all.put("lr_scheduler_warmup_steps", String.valueOf(step.warmupSteps()));
         } else if (step.warmupRatio() > 0) {
-            all.put("lr_scheduler_warmup_ratio", number(step.warmupRatio()));
+            all.put("lr_scheduler_warmup_ratio", PythonJson.number(step.warmupRatio()));
         }
         if (step.maxSteps() > 0) {
             all.put("training_steps", String.valueOf(step.maxSteps()));
         } else {
-            all.put("num_epochs", number(step.epochs()));
+            all.put("num_epochs", PythonJson.number(step.epochs()));
         }
         if (config.model().computeType() == TrainingConfig.ComputeType.BFLOAT16) {
             all.put("mixed_precision_training", "bfloat16, float32 master weights");
@@ -305,19 +308,5 @@ final class ModelCard {
 
     private static String rounded(double value) {
         return Double.isFinite(value) ? String.format(Locale.ROOT, "%.4f", value) : String.valueOf(value);
-    }
-
-    /** As Python prints it: 0.0001, 1e-05. */
-    static String number(double value) {
-        double size = Math.abs(value);
-        String digits = Double.toString(value);
-        if (value == 0 || (size >= 1e-4 && size < 1e16)) {
-            String plain = new BigDecimal(digits).stripTrailingZeros().toPlainString();
-            return plain.contains(".") ? plain : plain + ".0";
-        }
-        int e = digits.indexOf('E');
-        String mantissa = digits.substring(0, e).replaceAll("\\.0$", "");
-        int exponent = Integer.parseInt(digits.substring(e + 1));
-        return "%se%s%02d".formatted(mantissa, exponent < 0 ? "-" : "+", Math.abs(exponent));
     }
 }

@@ -1,6 +1,5 @@
 package ulysses.driver.report;
 
-import java.time.Duration;
 import java.time.ZoneOffset;
 import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
@@ -11,6 +10,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.ToDoubleFunction;
+import ulysses.driver.launch.ConsoleProgress;
 import ulysses.driver.packing.PrepareReport;
 import ulysses.runtime.config.ConfigFile;
 import ulysses.runtime.mesh.RankEvent;
@@ -102,7 +102,7 @@ final class ReportPage {
         result("num_input_tokens_seen")
                 .ifPresent(tokens -> tiles.put("tokens seen", "%,d".formatted((long) Double.parseDouble(tokens))));
         if (!run.lasted().isZero()) {
-            tiles.put("time", duration(run.lasted()));
+            tiles.put("time", ConsoleProgress.duration(run.lasted()));
         }
         if (run.attempts() > 1) {
             tiles.put("attempts", String.valueOf(run.attempts()));
@@ -351,14 +351,6 @@ final class ReportPage {
         return bytes < 10_000_000
                 ? String.format(Locale.ROOT, "%,.0f kB", bytes / 1e3)
                 : String.format(Locale.ROOT, "%,.1f MB", bytes / 1e6);
-    }
-
-    private static String duration(Duration time) {
-        return time.toHours() > 0
-                ? "%dh %02dm".formatted(time.toHours(), time.toMinutesPart())
-                : time.toMinutes() > 0
-                        ? "%dm %02ds".formatted(time.toMinutes(), time.toSecondsPart())
-                        : "%d s".formatted(time.toSeconds());
     }
 
     /** Four significant digits, or all of a whole number. */

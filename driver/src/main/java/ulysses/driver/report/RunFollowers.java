@@ -7,6 +7,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Consumer;
 import org.apache.hadoop.conf.Configuration;
 import ulysses.runtime.config.ConfigException;
 import ulysses.runtime.config.TrainingConfig;
@@ -109,11 +110,17 @@ public final class RunFollowers implements RunFollower {
 
     @Override
     public void accept(RankEvent event) {
-        followers.forEach(follower -> follower.accept(event));
+        tellEach(follower -> follower.accept(event));
     }
 
     @Override
     public void end(RunRecord.Ending ending) {
-        followers.forEach(follower -> follower.end(ending));
+        tellEach(follower -> follower.end(ending));
+    }
+
+    private void tellEach(Consumer<RunFollower> word) {
+        for (RunFollower follower : followers) {
+            RunReporting.apart(follower.getClass().getSimpleName(), () -> word.accept(follower));
+        }
     }
 }

@@ -75,7 +75,7 @@ public final class RunJournal implements Consumer<RankEvent>, AutoCloseable {
         }
     }
 
-    /** Every rank repeats its phase once a second as a sign of life, and a port means nothing later. */
+    /** A rank repeats its phase, once a second at most, while it makes progress, and a port means nothing later. */
     static boolean isWorthKeeping(RankEvent event) {
         return !(event instanceof RankEvent.StoreOpen)
                 && (!(event instanceof RankEvent.Phase phase)
@@ -89,11 +89,6 @@ public final class RunJournal implements Consumer<RankEvent>, AutoCloseable {
         if (measured != null && measured.step() == logged) {
             write(measured);
         }
-    }
-
-    /** Keeps lines for people that no rank said. */
-    public synchronized void note(String line) {
-        textLines.println(line);
     }
 
     /** Keeps why the run ended, as the user is told. */

@@ -205,11 +205,11 @@ public final class RunRecord {
                 .count();
     }
 
-    /** Whether and how the run ended, by its last event that says so. */
+    /** Whether and how the run ended, by its last event that says so. Rank 0 is done last, with the model; others may be long before. */
     public Ending ending() {
         Ending ending = Ending.NOT_YET;
         for (TimedEvent timed : events) {
-            if (timed.event() instanceof RankEvent.Done) {
+            if (timed.event() instanceof RankEvent.Done done && done.rank() == 0) {
                 ending = Ending.DONE;
             } else if (timed.event() instanceof RankEvent.Failed) {
                 ending = Ending.FAILED;

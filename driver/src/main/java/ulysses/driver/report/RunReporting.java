@@ -71,14 +71,14 @@ public final class RunReporting implements Consumer<RankEvent>, AutoCloseable {
 
     @Override
     public void accept(RankEvent event) {
-        journal.accept(event);
+        apart("the journal of the run", () -> journal.accept(event));
         followers.accept(event);
     }
 
     /** The run is done: writes everything there is to look at. */
     public Made finished() {
         finished = true;
-        journal.close();
+        apart("the journal of the run", journal::close);
         followers.end(RunRecord.Ending.DONE);
         try {
             RunReport.Made made = RunReport.finished(output, hadoop);
@@ -86,14 +86,19 @@ public final class RunReporting implements Consumer<RankEvent>, AutoCloseable {
                     made.files().stream().filter(name -> name.endsWith(".png")).toList(),
                     made.notes(),
                     followers.places());
-        } catch (StorageException e) { // the model is there: a run that trained for days does not fail for its page
+        } catch (RuntimeException e) { // the model is there: a run that trained for days does not fail for its page
+            LOG.warn("no report", e);
             return new Made(List.of(), List.of("no report: " + e.getMessage()), followers.places());
         }
     }
 
     /** Notes why the run failed; what is thrown on is the user's to read. */
-    public void failed(LaunchException failure) {
-        journal.failed(failure.kind().name().toLowerCase(Locale.ROOT), String.valueOf(failure.getMessage()));
+    public void failed(RuntimeException failure) {
+        String kind = failure instanceof LaunchException launch
+                ? launch.kind().name().toLowerCase(Locale.ROOT)
+                : failure instanceof StorageException ? "storage" : "internal";
+        String message = failure.getMessage() == null ? failure.toString() : failure.getMessage();
+        apart("the journal of the run", () -> journal.failed(kind, message));
     }
 
     @Override
@@ -101,12 +106,17 @@ public final class RunReporting implements Consumer<RankEvent>, AutoCloseable {
         if (finished) {
             return;
         }
+        apart("the journal of the run", journal::close); // the failure of the run is what the user has to hear
+        followers.end(RunRecord.Ending.FAILED);
+        apart("the report", () -> RunReport.unfinished(output, hadoop));
+    }
+
+    /** Does one part of the reporting; should it fail, the run and the other parts go on without it. */
+    static void apart(String what, Runnable part) {
         try {
-            journal.close();
-            followers.end(RunRecord.Ending.FAILED);
-            RunReport.unfinished(output, hadoop);
-        } catch (StorageException e) { // the failure of the run is what the user has to hear
-            LOG.warn("no report: {}", e.getMessage());
+            part.run();
+        } catch (RuntimeException e) {
+            LOG.warn("{} failed: {}", what, e.toString());
         }
     }
 }

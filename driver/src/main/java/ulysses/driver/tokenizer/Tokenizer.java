@@ -212,11 +212,6 @@ public final class Tokenizer implements Serializable {
         return addsBos;
     }
 
-    /** Number of tokens, added ones included; what transformers calls {@code len(tokenizer)}. */
-    public int vocabularySize() {
-        return loaded().vocabulary().size();
-    }
-
     /** Largest id it can give; the model's embedding has to be larger. */
     public int largestId() {
         return loaded().vocabulary().values().stream()

@@ -211,6 +211,33 @@ class DatasetRowsTest {
     }
 
     @Test
+    void readsParquetFilesInOrderAsOneFlatUnion() throws IOException {
+        session.sql("select 'Hi' as instruction, 'Ho' as output")
+                .coalesce(1)
+                .write()
+                .parquet(folder.resolve("written").toString());
+        Path table = Files.createDirectory(folder.resolve("table"));
+        try (Stream<Path> files = Files.list(folder.resolve("written"))) {
+            Path one = files.filter(path -> path.toString().endsWith(".parquet"))
+                    .findFirst()
+                    .orElseThrow();
+            for (int i = 0; i < 5; i++) {
+                Files.copy(one, table.resolve("part-%04d.parquet".formatted(i)));
+            }
+        }
+
+        write("dataset_info.json", "{\"mine\": {\"file_name\": \"table\"}}");
+        DatasetRegistry registry = DatasetRegistry.open(folder.toString(), spark.hadoopConfiguration());
+
+        NumberedRows rows =
+                NumberedRows.read(spark, SourceFile.of(registry.entry("mine"), spark.hadoopConfiguration()));
+
+        assertThat(rows.count()).isEqualTo(5);
+        assertThat(rows.rows().map(RawRow::fileRow).collect()).containsExactly(0L, 1L, 2L, 3L, 4L);
+        assertThat(rows.rows().rdd().dependencies().size()).isEqualTo(5); // nested, a thousand overflow the stack
+    }
+
+    @Test
     void refusesParquetWithADamagedPage() throws IOException {
         session.sql("select 'Hi' as instruction, 'Ho' as output")
                 .coalesce(1)

@@ -18,6 +18,7 @@ import org.apache.hadoop.fs.RawLocalFileSystem;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -84,6 +85,52 @@ final class ModelHubTest {
         }
         assertThat(hub.asked("hub")).isNotEmpty().allMatch(request -> request.endsWith(" Bearer secret"));
         assertThat(hub.asked("store")).hasSize(1).allMatch(request -> request.endsWith(" -"));
+    }
+
+    /** In a process of its own, since a lock is a process's. */
+    static final class Client {
+        private Client() {}
+
+        public static void main(String[] arguments) throws InterruptedException {
+            Map<String, String> environment = Map.of("HF_ENDPOINT", arguments[0], "HF_HOME", arguments[1]);
+            Duration patience = Duration.ofSeconds(20);
+            ModelHub client = ModelHub.of(
+                    environment, arguments[2], new Configuration(false), line -> {}, patience, Duration.ofMillis(1));
+            client.folder("model_name_or_path", ID, "main", Parts.MODEL);
+        }
+    }
+
+    @ParameterizedTest(name = "in {0}")
+    @CsvSource({"home/hub", "elsewhere"})
+    @Timeout(60)
+    void aProcessThatWaitedForAnotherTakesWhatThatOneBrought(String cache) throws Exception {
+        hub.waitingFor(2);
+
+        List<Process> clients = List.of(client(cache), client(cache));
+
+        for (Process client : clients) {
+            assertThat(client.waitFor()).isZero();
+        }
+        assertThat(hub.asked("store")).hasSize(1);
+        assertThat(scratch.resolve(cache)
+                        .resolve("models--someone--some-model/snapshots")
+                        .resolve(StandInHub.COMMIT)
+                        .resolve("model.safetensors"))
+                .hasBinaryContent(hub.bytes("model.safetensors"));
+    }
+
+    private Process client(String cache) throws IOException {
+        ProcessBuilder command = new ProcessBuilder(
+                Path.of(System.getProperty("java.home"), "bin/java").toString(),
+                "-cp",
+                System.getProperty("java.class.path"),
+                Client.class.getName(),
+                hub.endpoint(),
+                scratch.resolve("home").toString(),
+                scratch.resolve(cache).toString());
+        return command.redirectErrorStream(true)
+                .redirectOutput(scratch.resolve("clients.log").toFile())
+                .start();
     }
 
     @Test

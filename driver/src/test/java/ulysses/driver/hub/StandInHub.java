@@ -16,8 +16,10 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Random;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Collectors;
 
@@ -42,6 +44,7 @@ final class StandInHub implements AutoCloseable {
     private final AtomicInteger cuts = new AtomicInteger();
     private volatile int cutAfter;
     private volatile boolean ranges = true;
+    private volatile CountDownLatch asking = new CountDownLatch(0);
 
     StandInHub() throws IOException {
         hub = server();
@@ -81,6 +84,12 @@ final class StandInHub implements AutoCloseable {
     StandInHub cutAfter(int bytes, int times) {
         cutAfter = bytes;
         cuts.set(times);
+        return this;
+    }
+
+    /** The store answers when {@code clients} have asked the hub for the model, but after 3 s in any case. */
+    StandInHub waitingFor(int clients) {
+        asking = new CountDownLatch(clients);
         return this;
     }
 
@@ -160,6 +169,7 @@ final class StandInHub implements AutoCloseable {
             exchange.getResponseHeaders().set("Location", raw.replace("/" + oldName + "/", "/some-model/"));
             reply(exchange, 307, new byte[0]);
         } else if (path.startsWith("/api/models/someone/some-model/revision/")) {
+            asking.countDown();
             String siblings = files.keySet().stream()
                     .map("{\"rfilename\": \"%s\"}"::formatted)
                     .collect(Collectors.joining(", "));
@@ -198,6 +208,11 @@ final class StandInHub implements AutoCloseable {
 
     private void bytes(HttpExchange exchange, String name) throws IOException {
         note("store", exchange);
+        try {
+            var unused = asking.await(3, TimeUnit.SECONDS);
+        } catch (InterruptedException e) {
+            throw new IOException("the store was closed", e);
+        }
         byte[] bytes = sent(name);
         String range = exchange.getRequestHeaders().getFirst("Range");
         int from = range == null || !ranges ? 0 : Integer.parseInt(range.replaceAll("bytes=(\\d+)-", "$1"));

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.catchThrowableOfType;
 import static ulysses.driver.launch.LocalCluster.await;
 
+import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -24,6 +25,7 @@ import org.junit.jupiter.api.TestInfo;
 import org.junit.jupiter.api.TestMethodOrder;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.mesh.RankEvent;
 import ulysses.runtime.mesh.RankMesh;
 
@@ -100,7 +102,30 @@ class BarrierLaunchTest {
         assertThat(failure)
                 .hasMessageContaining("attempt 2: rank 1")
                 .hasMessageContaining("signal 9 (SIGKILL)")
-                .hasMessageContaining("2 attempts without a new checkpoint (max_attempts 2)");
+                .hasMessageContaining(
+                        "2 attempts failed since the newest checkpoint, where the run began (max_attempts 2)");
+    }
+
+    @Test
+    void countsTheAttemptThatMadeTheNewestCheckpointAndFailedAfterIt() {
+        LaunchException failure = failure("steps=9,save=2,act=kill,rank=1,at=4,attempts=9", 2, 30);
+
+        assertThat(failure)
+                .hasMessageContaining("attempt 2: rank 1")
+                .hasMessageContaining("2 attempts failed since the newest checkpoint, step 2 (max_attempts 2)");
+    }
+
+    @Test
+    void saysWhereAndWhyNoProcessCouldBeStarted() {
+        BarrierLaunch launch = new BarrierLaunch(cluster.spark(), ParallelConfig.Device.CPU, command -> {
+            throw new IOException("error=11, Resource temporarily unavailable");
+        });
+
+        assertThatThrownBy(() -> new RunAttempts(cluster.spark(), job("steps=1", 1, 30), List.of(), launch).run())
+                .isInstanceOf(LaunchException.class)
+                .hasMessageMatching(
+                        "(?s).*the process of a rank can't be started or fed on host \\S+ \\(IOException: error=11, Resource"
+                                + " temporarily unavailable\\); look at the disk of spark.local.dir there.*");
     }
 
     @Test
@@ -192,14 +217,18 @@ class BarrierLaunchTest {
     }
 
     private RunOutcome run(String script, int maxAttempts, int hangSeconds) throws InterruptedException {
-        RankJob job = new RankJob(
+        RankJob job = job(script, maxAttempts, hangSeconds);
+        return new RunAttempts(cluster.spark(), job, List.of(events::add)).run();
+    }
+
+    private RankJob job(String script, int maxAttempts, int hangSeconds) {
+        return new RankJob(
                 runId,
                 StandInRank.class.getName(),
                 new RankMesh(2, 2),
                 Runs.config(output, Runs.twoRanks(maxAttempts, hangSeconds)),
                 script,
                 List.of());
-        return new RunAttempts(cluster.spark(), job, List.of(events::add)).run();
     }
 
     private LaunchException failure(String script, int maxAttempts, int hangSeconds) {

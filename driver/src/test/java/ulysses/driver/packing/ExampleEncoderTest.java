@@ -200,7 +200,6 @@ class ExampleEncoderTest {
 
         ExampleEncoder none = new ExampleEncoder(rules(Stage.SFT, null), tokenizer);
 
-        assertThat(none.template()).isEqualTo("empty");
         assertThat(none.encode(hello))
                 .isEqualTo(new ExampleEncoder(rules(Stage.SFT, "empty"), tokenizer).encode(hello));
         Encoded text = new ExampleEncoder(rules(Stage.PT, null), tokenizer).encode(new Example.PlainText("Hi"));

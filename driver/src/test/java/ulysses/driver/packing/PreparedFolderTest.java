@@ -14,11 +14,15 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import ulysses.driver.ReferenceFiles;
 import ulysses.driver.tokenizer.Tokenizer;
+import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.data.DataException;
 import ulysses.runtime.data.PackedRow;
 import ulysses.runtime.mesh.EvaluationSet;
+import ulysses.runtime.weights.StorageException;
 
 @SuppressWarnings("NullAway.Init") // the session is opened before all tests
 class PreparedFolderTest {
@@ -156,6 +160,20 @@ class PreparedFolderTest {
         assertThat(two.trainPath()).endsWith("both/train");
         assertThat(two.evalSets()).extracting(EvaluationSet::name).containsExactly("eval", "eval_poems");
         assertThat(two.evalSets().get(1).folder()).endsWith("both/validation_poems");
+    }
+
+    @ParameterizedTest(name = "{0}")
+    @ValueSource(strings = {"prepared_dir", "tokenized_path", "output_dir"})
+    void refusesAFolderThatCannotBeWrittenTo(String key) throws IOException {
+        PreparationFixture fixture = new PreparationFixture(folder).withRecordedData();
+        Path file = Files.writeString(folder.resolve("file"), "in the way");
+        TrainingConfig config = fixture.config(
+                Map.of("dataset", "identity", key, file.resolve("rows").toString()));
+
+        assertThatThrownBy(() -> PrepareDataset.prepare(spark, config, QWEN))
+                .isInstanceOf(StorageException.class)
+                .hasMessageStartingWith(key + ": prepared rows can't be written to file:" + file + "/rows")
+                .hasMessageEndingWith("; choose a folder that this user can write to, reachable from every host");
     }
 
     @Test

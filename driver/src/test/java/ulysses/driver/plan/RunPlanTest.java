@@ -80,13 +80,13 @@ class RunPlanTest {
     }
 
     @Test
-    void cudaNeedsBfloat16() {
-        assertThat(RunPlan.of(SHAPE.on(Device.CUDA), SmallRun.device("gpu", 1e9))
-                        .refusal())
-                .hasValueSatisfying(reason -> assertThat(reason).contains("needs bf16: true"));
-        assertThat(RunPlan.of(SHAPE.on(Device.CUDA).inBfloat16(), SmallRun.device("gpu", 1e9))
-                        .refusal())
-                .isEmpty();
+    void float32RunsOnCudaAndIsSlower() {
+        RunPlan float32 = RunPlan.of(SHAPE.on(Device.CUDA), SmallRun.device("gpu", 1e9));
+        RunPlan bfloat16 = RunPlan.of(SHAPE.on(Device.CUDA).inBfloat16(), SmallRun.device("gpu", 1e9));
+
+        assertThat(float32.refusal()).isEmpty();
+        assertThat(bfloat16.refusal()).isEmpty();
+        assertThat(float32.time().matmul() / bfloat16.time().matmul()).isEqualTo(15);
     }
 
     private static long peak(RunShape shape) {

@@ -16,6 +16,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import ulysses.driver.dataset.PythonJson;
 import ulysses.runtime.data.PackedRow;
 import ulysses.runtime.mesh.RankEvent;
 
@@ -219,6 +220,6 @@ class RunReportTest {
         "1e20, 1e+20"
     })
     void numbersLookAsPythonPrintsThem(double value, String text) {
-        assertThat(ModelCard.number(value)).isEqualTo(text);
+        assertThat(PythonJson.number(value)).isEqualTo(text);
     }
 }

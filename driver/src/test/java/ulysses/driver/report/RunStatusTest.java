@@ -58,6 +58,22 @@ class RunStatusTest {
     }
 
     @Test
+    void aRunIsDoneWhenRank0Is() {
+        ReportedRun run = new ReportedRun(folder);
+        try (RunJournal journal = run.journal()) {
+            ReportedRun.train(journal, 1, 4);
+            journal.accept(new RankEvent.Done(1, 4)); // rank 0 still writes the model
+        }
+        assertThat(status(run, Duration.ZERO).orElseThrow().lines())
+                .contains("state                          not ended");
+
+        try (RunJournal journal = run.journal()) {
+            journal.accept(new RankEvent.Done(0, 4));
+        }
+        assertThat(status(run, Duration.ZERO).orElseThrow().lines()).contains("state                          done");
+    }
+
+    @Test
     void knowsNothingOfAFolderWithoutEvents() {
         assertThat(status(new ReportedRun(folder), Duration.ZERO)).isEmpty();
     }

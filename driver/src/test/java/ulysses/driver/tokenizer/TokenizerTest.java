@@ -143,8 +143,6 @@ class TokenizerTest {
         assertThat(llama.bosToken()).contains("<|begin_of_text|>");
         assertThat(llama.padToken()).isEmpty();
         assertThat(llama.addsBos()).isFalse();
-        assertThat(qwen.vocabularySize()).isEqualTo(4096);
-        assertThat(ReferenceFiles.tokenizer("qwen3").vocabularySize()).isEqualTo(151_669);
         assertThat(qwen.id("<|im_start|>")).hasValue(4082);
         assertThat(qwen.id("<|nothing|>")).isEmpty();
     }

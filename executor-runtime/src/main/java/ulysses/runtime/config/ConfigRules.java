@@ -140,29 +140,41 @@ final class ConfigRules {
     }
 
     private void mixing() {
-        if (!settings.sound("mix_strategy", "interleave_probs", "dataset") || !settings.isGiven("interleave_probs")) {
+        if (!settings.sound("mix_strategy", "interleave_probs", "dataset", "eval_dataset", "eval_on_each_dataset")
+                || !settings.isGiven("interleave_probs")) {
             return;
         }
         List<String> words = settings.list("interleave_probs");
         List<Double> shares = words.stream()
                 .map(ScalarText::number)
                 .flatMap(Optional::stream)
-                .filter(share -> share >= 0)
+                .filter(share -> share > 0)
                 .toList();
-        int datasets = settings.list("dataset").size();
         if (settings.choice("mix_strategy").equals("concat")) {
             problem(
                     "interleave_probs",
                     "has no effect with mix_strategy concat; use an interleave strategy, such as interleave_under");
         } else if (shares.size() != words.size()) {
-            problem("interleave_probs", "holds something that is no share >= 0; write numbers with commas between");
-        } else if (shares.size() != datasets) {
-            problem(
-                    "interleave_probs",
-                    "has %d shares for %d datasets; write one for each".formatted(shares.size(), datasets));
-        } else if (Math.abs(shares.stream().mapToDouble(share -> share).sum() - 1) > 1e-6) {
+            problem("interleave_probs", "holds something that is no share > 0; write numbers with commas between");
+        } else if (settings.list("dataset").size() != shares.size()) {
+            refuseShares(shares.size(), "dataset");
+        } else if (mixesEvaluation() && settings.list("eval_dataset").size() != shares.size()) {
+            refuseShares(shares.size(), "eval_dataset");
+        } else if (Math.abs(shares.stream().mapToDouble(share -> share).sum() - 1) > 1e-8) { // NumPy's limit
             problem("interleave_probs", "does not add up to 1; correct the shares");
         }
+    }
+
+    /** A single data set is not mixed, nor are those that give a loss each. */
+    private boolean mixesEvaluation() {
+        return settings.list("eval_dataset").size() > 1 && !settings.flag("eval_on_each_dataset");
+    }
+
+    private void refuseShares(int shares, String key) {
+        problem(
+                "interleave_probs",
+                "has %d shares for %d datasets of %s; write one for each"
+                        .formatted(shares, settings.list(key).size(), key));
     }
 
     private void evaluation() {

@@ -8,7 +8,7 @@ package ulysses.runtime.config;
  * @param device {@code device} (ours): where ranks compute
  * @param timeoutSeconds {@code ddp_timeout}, capped at 3600: the longest a collective may wait
  * @param rendezvousSeconds {@code rendezvous_timeout} (ours): the longest all ranks may take to meet
- * @param maxAttempts {@code max_attempts} (ours): attempts without progress before the run gives up
+ * @param maxAttempts {@code max_attempts} (ours): attempts that fail since the newest checkpoint before the run gives up
  * @param maxHostFailures {@code max_host_failures} (ours): attempts that fail on a host before the next do without it; 0 is no limit
  * @param elastic {@code elastic} (ours): whether the run goes on with fewer data-parallel groups when lost ranks don't come back
  * @param hangSeconds {@code hang_timeout} (ours): no progress for so long ends the attempt

@@ -24,11 +24,18 @@ public final class InitialWeights {
 
     private final ModelSpec spec;
     private final Parameters parameters;
+    private final Runnable progress;
 
     /** For all {@code parameters} of {@code spec}. */
     public InitialWeights(ModelSpec spec, Parameters parameters) {
+        this(spec, parameters, () -> {});
+    }
+
+    /** The same; {@code progress} is told of each parameter that is filled. */
+    public InitialWeights(ModelSpec spec, Parameters parameters, Runnable progress) {
         this.spec = spec;
         this.parameters = parameters;
+        this.progress = progress;
     }
 
     /** Reads every parameter of the model from {@code files}. */
@@ -106,6 +113,7 @@ public final class InitialWeights {
             filling.fill(staging);
             parameters.start(parameter.name(), staging);
             startCopies(parameter.name(), staging);
+            progress.run();
         } catch (IOException e) {
             throw new UncheckedIOException("reading " + parameter.name() + ": " + e.getMessage(), e);
         }

@@ -13,13 +13,20 @@ final class EvaluationPass {
     private final SequenceStep sequence;
     private final RankBatches batches;
     private final Agreement agreement;
+    private final Runnable progress;
 
-    /** Over {@code batches}, in their order; {@code name} begins the names of its results. */
-    EvaluationPass(String name, SequenceStep sequence, RankBatches batches, Agreement agreement) {
+    /**
+     * Over {@code batches}, in their order.
+     *
+     * @param name begins the names of its results
+     * @param progress is told of each micro-batch that is done
+     */
+    EvaluationPass(String name, SequenceStep sequence, RankBatches batches, Agreement agreement, Runnable progress) {
         this.name = name;
         this.sequence = sequence;
         this.batches = batches;
         this.agreement = agreement;
+        this.progress = progress;
     }
 
     /** Runs it. */
@@ -32,6 +39,7 @@ final class EvaluationPass {
             StepBatches batch = batches.step(step);
             for (MicroBatch microBatch : batch.microBatches()) {
                 sums = sums.plus(sequence.sums(microBatch));
+                progress.run();
             }
             terms += sequence.terms(batch);
             rows += batch.globalRows();

@@ -203,8 +203,12 @@ final class ModelState {
         });
     }
 
-    /** Takes up what this rank owns of the states of {@code checkpoint}, written after {@code step} optimizer steps. */
-    void restore(CheckpointReader checkpoint, long step) {
+    /**
+     * Takes up what this rank owns of the states of {@code checkpoint}, written after {@code step} optimizer steps.
+     *
+     * @param progress is told of each part that is read
+     */
+    void restore(CheckpointReader checkpoint, long step, Runnable progress) {
         String masterState = checkpoint.states().contains(StateTensor.MASTER) ? StateTensor.MASTER : StateTensor.MODEL;
         for (Parameters.Share share : parameters.shares()) {
             for (ParameterBlock.Piece piece :
@@ -214,6 +218,7 @@ final class ModelState {
                     read(checkpoint, StateTensor.EXP_AVG, piece, inShare(optimizer.firstMoment(), share));
                     read(checkpoint, StateTensor.EXP_AVG_SQ, piece, inShare(optimizer.secondMoment(), share));
                 }
+                progress.run();
             }
         }
         optimizer.resumeAfter(step);

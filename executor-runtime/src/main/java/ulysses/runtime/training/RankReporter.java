@@ -50,6 +50,14 @@ final class RankReporter {
         }
     }
 
+    /**
+     * Says that the phase goes on, since a part of its work is done: a row of an evaluation, a tensor that was read or written. Must
+     * not be called by a thread that waits for other ranks, nor for one: ranks that hang are known by their silence.
+     */
+    synchronized void progress() {
+        phase(lastPhase, step);
+    }
+
     /** Logs how much more layers keep from now on. */
     void activationRoom(long bytes) {
         LOG.info("activation_memory auto: up to {} MiB beside attention's outputs are kept from now on", bytes >> 20);

@@ -158,7 +158,8 @@ final class RankRun {
                 new RunCheckpoints.Watch(
                         saved -> reporter.event(
                                 new RankEvent.Saved(0, saved.state().step(), saved.path())),
-                        timeline));
+                        timeline,
+                        reporter::progress));
         List<String> warnings = new ArrayList<>();
         ResumeTerms terms =
                 ResumeTerms.of(config, assignment.mesh(), trained.rows().fingerprint());
@@ -184,7 +185,8 @@ final class RankRun {
                     new GradientStrategies(
                             config.step().strategies(), config.step().seed()));
             List<EvaluationPass> evaluations = evalRows.sets().stream()
-                    .map(set -> new EvaluationPass(set.name(), sequence, evaluated(set.rows()), agreement))
+                    .map(set -> new EvaluationPass(
+                            set.name(), sequence, evaluated(set.rows()), agreement, reporter::progress))
                     .toList();
             TrainLoop loop = new TrainLoop(
                     config,
@@ -267,7 +269,7 @@ final class RankRun {
     }
 
     private void initialise(ModelDirectory source, TunedModel tuned, Parameters parameters) {
-        InitialWeights weights = new InitialWeights(tuned.spec(), parameters);
+        InitialWeights weights = new InitialWeights(tuned.spec(), parameters, reporter::progress);
         long seed = config.step().seed();
         if (config.model().trainFromScratch()) {
             weights.draw(seed);
@@ -397,7 +399,12 @@ final class RankRun {
         reporter.phase("export", end.step());
         try (ModelState.Weights weights = model.exported()) {
             if (assignment.rank() == 0) {
-                export(source, tuned, weights.tensors());
+                export(
+                        source,
+                        tuned,
+                        weights.tensors().stream()
+                                .map(tensor -> tensor.watched(reporter::progress))
+                                .toList());
             }
         }
     }

@@ -18,6 +18,7 @@ import ulysses.runtime.mesh.RankAssignment;
 import ulysses.runtime.weights.Folder;
 import ulysses.runtime.weights.ModelDirectory;
 import ulysses.runtime.weights.StorageException;
+import ulysses.runtime.weights.TensorData;
 import ulysses.runtime.weights.TunedModel;
 import ulysses.runtime.weights.WrittenFile;
 
@@ -42,14 +43,16 @@ final class RunCheckpoints implements AutoCloseable {
     private final Watch watch;
     private final BackgroundWriter background = new BackgroundWriter();
     private BackgroundWriter.@Nullable Work pending;
+    private volatile boolean awaited;
 
     /**
      * Who looks on.
      *
      * @param saved is told of each complete checkpoint, on the writing thread of rank 0
      * @param timeline where writing is recorded
+     * @param progress is told of each part that is read, or written while the thread of the steps waits for it
      */
-    record Watch(Consumer<Checkpoint> saved, Timeline timeline) {}
+    record Watch(Consumer<Checkpoint> saved, Timeline timeline, Runnable progress) {}
 
     /** {@code source} and {@code tuned}: the model that training started from, and as it is trained. */
     RunCheckpoints(
@@ -97,7 +100,7 @@ final class RunCheckpoints implements AutoCloseable {
     /** Reads {@code checkpoint} into {@code state}. */
     void restore(Checkpoint checkpoint, ModelState state) {
         try (CheckpointReader reader = CheckpointReader.open(checkpoint)) {
-            state.restore(reader, checkpoint.state().updates());
+            state.restore(reader, checkpoint.state().updates(), watch.progress());
         }
     }
 
@@ -128,7 +131,7 @@ final class RunCheckpoints implements AutoCloseable {
                     try (Timeline.Span span = spans.begin("write the checkpoint's part");
                             weights;
                             states) {
-                        writer.writeRank(state.step(), rank, weights.tensors(), states.tensors());
+                        writer.writeRank(state.step(), rank, watched(weights), watched(states));
                     }
                 },
                 written -> {
@@ -138,6 +141,19 @@ final class RunCheckpoints implements AutoCloseable {
                         watch.saved().accept(checkpoint);
                     }
                 });
+    }
+
+    private List<TensorData> watched(TensorSnapshot snapshot) {
+        return snapshot.tensors().stream()
+                .map(tensor -> tensor.watched(this::written))
+                .toList();
+    }
+
+    /** Counts only while it is waited for: beside steps, writing must not hide that ranks hang in one. */
+    private void written() {
+        if (awaited) {
+            watch.progress().run();
+        }
     }
 
     private Checkpoint committed(
@@ -156,7 +172,12 @@ final class RunCheckpoints implements AutoCloseable {
     void finish() {
         BackgroundWriter.Work work = pending;
         if (work != null) {
-            work.awaitWritten();
+            awaited = true;
+            try {
+                work.awaitWritten();
+            } finally {
+                awaited = false;
+            }
             agreement.gather("written");
             work.allHaveWritten();
             work.awaitDone();

@@ -75,11 +75,12 @@ final class RunReference implements AutoCloseable {
             return Optional.empty();
         }
         Optional<String> other = Optional.ofNullable(preference.refModel());
-        return Optional.of(preference.precomputed() ? stored(other, sets, agreement, reporter) : model(other));
+        return Optional.of(
+                preference.precomputed() ? stored(other, sets, agreement, reporter) : model(other, reporter));
     }
 
     /** The model as a reference, loaded now. */
-    private Reference model(Optional<String> other) throws IOException {
+    private Reference model(Optional<String> other, RankReporter reporter) throws IOException {
         if (other.isEmpty() && policy.withoutAdapters() != policy) {
             return new ReferenceModel(policy.withoutAdapters(), group());
         }
@@ -99,7 +100,7 @@ final class RunReference implements AutoCloseable {
                 StateHome.on(start.device()));
         ParameterSharing sharing = new ParameterSharing(parameters, groups.world());
         held = sharing;
-        InitialWeights weights = new InitialWeights(spec, parameters);
+        InitialWeights weights = new InitialWeights(spec, parameters, reporter::progress);
         if (isDrawn(other)) {
             weights.draw(config.step().seed());
         } else {
@@ -163,7 +164,7 @@ final class RunReference implements AutoCloseable {
     private StoredReference computed(
             Optional<String> other, RankBatches batches, Agreement agreement, RankReporter reporter)
             throws IOException {
-        Reference model = model(other);
+        Reference model = model(other, reporter);
         StoredReference.Collected own = new StoredReference.Collected();
         for (long step = 0; step < batches.stepsPerEpoch(); step++) {
             reporter.phase("reference", step);

@@ -37,6 +37,14 @@ public record TensorData(String name, DataType type, long[] shape, Bytes bytes) 
         });
     }
 
+    /** The same tensor; {@code progress} is told, on the writing thread, each time that all its bytes are written. */
+    public TensorData watched(Runnable progress) {
+        return new TensorData(name, type, shape, out -> {
+            bytes.writeTo(out);
+            progress.run();
+        });
+    }
+
     /** A copy of the lengths of its axes. */
     @Override
     public long[] shape() {

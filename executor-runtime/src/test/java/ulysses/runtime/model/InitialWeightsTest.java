@@ -7,6 +7,7 @@ import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.bytedeco.pytorch.Device;
 import org.junit.jupiter.api.Test;
 import ulysses.runtime.collective.RankThreads;
@@ -74,6 +75,18 @@ final class InitialWeightsTest {
 
             assertThat(firsts).hasSize(2 * 2 * 7); // seeds, layers, projections
         }
+    }
+
+    @Test
+    void tellsOfEachParameterThatIsFilled() {
+        AtomicInteger filled = new AtomicInteger();
+        try (Parameters parameters = new Parameters(SPEC, ComputeType.FLOAT32, new Device("cpu"))) {
+            InitialWeights weights = new InitialWeights(SPEC, parameters, filled::incrementAndGet);
+
+            weights.load((name, first, target) -> target.position(target.limit()));
+        }
+
+        assertThat(filled).hasValue(SPEC.parameters().size());
     }
 
     @Test

@@ -6,6 +6,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.hadoop.conf.Configuration;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -105,7 +106,9 @@ final class ModelStateTest {
             try (TrainingRank rank = TrainingRank.of(tuned, how, groups);
                     CheckpointReader reader = CheckpointReader.open(checkpoint)) {
                 rank.parameters().master().zero_();
-                rank.state().restore(reader, checkpoint.state().step());
+                AtomicInteger parts = new AtomicInteger();
+                rank.state().restore(reader, checkpoint.state().step(), parts::incrementAndGet);
+                assertThat(parts).hasPositiveValue();
                 State then = State.of(rank);
                 train(rank, other, groups, 1);
                 return new State[] {then, State.of(rank)};

@@ -213,6 +213,21 @@ final class RankMainTest {
     }
 
     @Test
+    void aLongEvaluationSaysThatItGoesOn() throws IOException {
+        writeRows("eval", SmallModels.rows(64, 1500, 20));
+        TrainingConfig config =
+                config("max_steps: 1\neval_dataset: unused\ndo_eval: true\nper_device_eval_batch_size: 1");
+        try (RankProcesses ranks = start(config, 1)) {
+            RankProcesses.Outcome outcome = ranks.await(TIMEOUT).get(0);
+
+            assertThat(outcome.exitCode()).as(outcome.log()).isZero();
+            assertThat(of(outcome, RankEvent.Phase.class))
+                    .filteredOn(phase -> phase.phase().equals("evaluate"))
+                    .hasSizeGreaterThan(1);
+        }
+    }
+
+    @Test
     void twoRanksReportTheLossesOfOne() throws IOException {
         List<Double> one = losses(config("output_dir: " + folder.resolve("one")), 1);
         List<Double> two = losses(config("zero_stage: 3\noutput_dir: " + folder.resolve("two")), 2);

@@ -80,7 +80,7 @@ final class ResumeMatrixTest {
             RankThreads.forEachRank(layout.mesh(), groups -> {
                 try (TrainingRank rank = TrainingRank.of(full, how.withStage(layout.stage()), groups);
                         CheckpointReader reader = CheckpointReader.open(checkpoint)) {
-                    rank.state().restore(reader, BEFORE);
+                    rank.state().restore(reader, BEFORE, () -> {});
                     List<Double> losses = train(rank, layout.mesh(), groups, AFTER);
                     for (int step = 0; step < AFTER; step++) {
                         assertThat(losses.get(step) / uninterrupted.get(BEFORE + step))
