@@ -28,6 +28,11 @@ public record Checkpoint(Folder folder, CheckpointManifest manifest) {
      * @throws StorageException when it is incomplete, can't be read or has a newer format
      */
     public static Checkpoint open(Folder folder, Check check) {
+        return open(folder, check, () -> {});
+    }
+
+    /** The same; {@code progress} is told of each block that is read to be checked. */
+    static Checkpoint open(Folder folder, Check check, Runnable progress) {
         if (!folder.has(CheckpointManifest.FILE)) {
             throw new StorageException(
                     "%s holds no %s: it was not finished or another program made it; use another checkpoint"
@@ -36,12 +41,12 @@ public record Checkpoint(Folder folder, CheckpointManifest manifest) {
         CheckpointManifest manifest = CheckpointManifest.parse(
                 folder.readText(CheckpointManifest.FILE), folder.path(CheckpointManifest.FILE));
         for (WrittenFile file : manifest.files()) {
-            verify(folder, file, check);
+            verify(folder, file, check, progress);
         }
         return new Checkpoint(folder, manifest);
     }
 
-    private static void verify(Folder folder, WrittenFile file, Check check) {
+    private static void verify(Folder folder, WrittenFile file, Check check, Runnable progress) {
         OptionalLong length = folder.length(file.name());
         if (length.isEmpty()) {
             throw damaged(folder, file, "it is missing");
@@ -49,7 +54,7 @@ public record Checkpoint(Folder folder, CheckpointManifest manifest) {
         if (length.getAsLong() != file.length()) {
             throw damaged(folder, file, "it has %d bytes instead of %d".formatted(length.getAsLong(), file.length()));
         }
-        if (check == Check.CHECKSUMS && folder.crc32c(file.name()) != file.crc32c()) {
+        if (check == Check.CHECKSUMS && folder.crc32c(file.name(), progress) != file.crc32c()) {
             throw damaged(folder, file, "its checksum does not match");
         }
     }

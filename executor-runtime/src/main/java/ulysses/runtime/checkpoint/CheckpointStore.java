@@ -23,10 +23,17 @@ public final class CheckpointStore {
     private static final String LATEST = "LATEST";
 
     private final Folder root;
+    private final Runnable progress;
 
     /** The checkpoints in {@code root}, which need not exist. */
     public CheckpointStore(Folder root) {
+        this(root, () -> {});
+    }
+
+    /** The same; {@code progress} is told of each block that is read to be checked. */
+    public CheckpointStore(Folder root, Runnable progress) {
         this.root = root;
+        this.progress = progress;
     }
 
     /**
@@ -79,6 +86,11 @@ public final class CheckpointStore {
         return matcher.matches() ? OptionalLong.of(Long.parseLong(matcher.group(1))) : OptionalLong.empty();
     }
 
+    /** The checkpoint in {@code folder}, which may lie elsewhere; see {@link Checkpoint#open(Folder, Checkpoint.Check)}. */
+    public Checkpoint open(Folder folder, Checkpoint.Check check) {
+        return Checkpoint.open(folder, check, progress);
+    }
+
     /**
      * The newest checkpoint that is complete and passes {@code check}; a damaged one is passed over with a warning.
      *
@@ -101,7 +113,7 @@ public final class CheckpointStore {
         List<String> warnings = new ArrayList<>();
         for (long step : steps) {
             try {
-                return new Newest(Optional.of(Checkpoint.open(folder(step), check)), warnings);
+                return new Newest(Optional.of(open(folder(step), check)), warnings);
             } catch (DamagedCheckpointException e) {
                 warnings.add("checkpoint-%d is passed over: %s".formatted(step, e.getMessage()));
             } catch (StorageException e) {

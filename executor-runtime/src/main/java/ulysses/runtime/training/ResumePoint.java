@@ -63,7 +63,7 @@ record ResumePoint(
         @Nullable String wanted = output.resumeFromCheckpoint();
         boolean never = TrainingConfig.Output.NEVER_RESUME.equals(wanted);
         if (wanted != null && !never) {
-            return Optional.of(Checkpoint.open(Folder.at(wanted, hadoop), Checkpoint.Check.CHECKSUMS));
+            return Optional.of(store.open(Folder.at(wanted, hadoop), Checkpoint.Check.CHECKSUMS));
         }
         if (output.startsAnew()) {
             return Optional.empty();

@@ -68,7 +68,7 @@ final class RunCheckpoints implements AutoCloseable {
         this.tuned = tuned;
         this.agreement = agreement;
         this.hadoop = hadoop;
-        this.store = new CheckpointStore(Folder.at(output().checkpoints(), hadoop));
+        this.store = new CheckpointStore(Folder.at(output().checkpoints(), hadoop), watch.progress());
         this.writer = new CheckpointWriter(store, assignment.attempt(), assignment.runId(), assignment.mesh());
     }
 

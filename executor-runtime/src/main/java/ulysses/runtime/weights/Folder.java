@@ -105,8 +105,12 @@ public interface Folder {
         return new String(read(name), StandardCharsets.UTF_8);
     }
 
-    /** CRC-32C of all bytes of a file. */
-    default long crc32c(String name) {
+    /**
+     * CRC-32C of all bytes of a file.
+     *
+     * @param progress is told of each block that is read
+     */
+    default long crc32c(String name, Runnable progress) {
         CRC32C checksum = new CRC32C();
         ByteBuffer block = ByteBuffer.allocate(1 << 22);
         try (RangedFile file = open(name)) {
@@ -114,6 +118,7 @@ public interface Folder {
                 block.clear().limit((int) Math.min(block.capacity(), file.length() - position));
                 file.read(position, block);
                 checksum.update(block.flip());
+                progress.run();
             }
         }
         return checksum.getValue();

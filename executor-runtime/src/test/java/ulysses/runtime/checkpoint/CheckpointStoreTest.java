@@ -11,6 +11,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.hadoop.conf.Configuration;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -96,6 +97,21 @@ final class CheckpointStoreTest {
         assertThat(opened.state()).isEqualTo(CheckpointRun.state(5));
         assertThat(opened.manifest().mesh()).isEqualTo(new RankMesh(2, 2));
         assertThat(opened.manifest().attempt()).isEqualTo(3);
+    }
+
+    /** Minutes of reading on slow storage must not look like a rank that hangs. */
+    @Test
+    void tellsOfEachBlockThatIsReadToBeChecked() {
+        Checkpoint saved = CheckpointRun.save(root, model, 1, 5, 2);
+        AtomicInteger blocks = new AtomicInteger();
+        CheckpointStore watched = new CheckpointStore(root, blocks::incrementAndGet);
+
+        watched.newest(Check.LENGTHS);
+        assertThat(blocks).hasValue(0);
+        watched.newest(Check.CHECKSUMS);
+        assertThat(blocks).hasValue(saved.manifest().files().size()); // each is shorter than a block
+        watched.open(saved.folder(), Check.CHECKSUMS);
+        assertThat(blocks).hasValue(2 * saved.manifest().files().size());
     }
 
     @Test

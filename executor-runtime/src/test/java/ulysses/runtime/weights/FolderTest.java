@@ -59,7 +59,7 @@ final class FolderTest {
         checksum.update(bytes);
         assertThat(written).isEqualTo(new WrittenFile("sub/a.bin", bytes.length, checksum.getValue()));
         assertThat(folder.read("sub/a.bin")).isEqualTo(bytes);
-        assertThat(folder.crc32c("sub/a.bin")).isEqualTo(checksum.getValue());
+        assertThat(folder.crc32c("sub/a.bin", () -> {})).isEqualTo(checksum.getValue());
         assertThat(folder.length("sub/a.bin")).hasValue(bytes.length);
         assertThat(folder.folder("sub").list()).containsExactly(new Folder.Entry("a.bin", false, bytes.length));
     }
