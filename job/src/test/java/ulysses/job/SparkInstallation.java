@@ -3,6 +3,10 @@ package ulysses.job;
 import java.io.File;
 import java.io.IOException;
 import java.net.ServerSocket;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
@@ -142,6 +146,23 @@ final class SparkInstallation implements AutoCloseable {
         ProcessBuilder builder = new ProcessBuilder(command).redirectInput(new File("/dev/null"));
         builder.environment().putAll(variables);
         return builder;
+    }
+
+    /** What a daemon answers to GET of {@code path} at {@code address}, as JSON; "" while it does not. */
+    static String page(String address, String path) {
+        HttpRequest request = HttpRequest.newBuilder(URI.create("http://" + address + path))
+                .header("Accept", "application/json")
+                .build();
+        try {
+            return HttpClient.newHttpClient()
+                    .send(request, HttpResponse.BodyHandlers.ofString())
+                    .body();
+        } catch (IOException e) {
+            return ""; // not up yet
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            return "";
+        }
     }
 
     /** A port that nothing listens at. */

@@ -1,10 +1,6 @@
 package ulysses.job;
 
 import java.io.IOException;
-import java.net.URI;
-import java.net.http.HttpClient;
-import java.net.http.HttpRequest;
-import java.net.http.HttpResponse;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -84,18 +80,7 @@ final class StandaloneCluster implements AutoCloseable {
 
     /** What the Master says of itself, as JSON. */
     String page() {
-        HttpRequest request = HttpRequest.newBuilder(URI.create("http://127.0.0.1:" + pagePort + "/json/"))
-                .build();
-        try {
-            return HttpClient.newHttpClient()
-                    .send(request, HttpResponse.BodyHandlers.ofString())
-                    .body();
-        } catch (IOException e) {
-            return ""; // not up yet
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-            return "";
-        }
+        return SparkInstallation.page("127.0.0.1:" + pagePort, "/json/");
     }
 
     @Override

@@ -1,10 +1,6 @@
 package ulysses.job;
 
 import java.io.IOException;
-import java.net.URI;
-import java.net.http.HttpClient;
-import java.net.http.HttpRequest;
-import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -55,7 +51,8 @@ final class YarnCluster implements AutoCloseable {
         Await.that(
                 "nodes of YARN",
                 Duration.ofSeconds(90),
-                () -> cluster.page("/ws/v1/cluster/metrics").contains("\"activeNodes\":" + NODES));
+                () -> SparkInstallation.page(cluster.page, "/ws/v1/cluster/metrics")
+                        .contains("\"activeNodes\":" + NODES));
         return cluster;
     }
 
@@ -104,23 +101,6 @@ final class YarnCluster implements AutoCloseable {
     /** What it runs with. */
     SparkInstallation spark() {
         return spark;
-    }
-
-    /** What the ResourceManager answers to GET of {@code path}, as JSON; "" while it does not. */
-    String page(String path) {
-        HttpRequest request = HttpRequest.newBuilder(URI.create("http://" + page + path))
-                .header("Accept", "application/json")
-                .build();
-        try {
-            return HttpClient.newHttpClient()
-                    .send(request, HttpResponse.BodyHandlers.ofString())
-                    .body();
-        } catch (IOException e) {
-            return ""; // not up yet
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-            return "";
-        }
     }
 
     /** Whether {@code yarn logs -applicationId} prints {@code text} within a minute: nodes hand in logs when a run is over. */

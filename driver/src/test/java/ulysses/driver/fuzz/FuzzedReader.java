@@ -38,6 +38,7 @@ record FuzzedReader(String name, Path file, List<String> words, Read read) {
     /** Exceptions whose message is the user's to read; an IOException is shown with its message, too. */
     private static final Set<String> OURS = Set.of(
             "ulysses.driver.jinja.JinjaException", // comes with what refuses and where it stands, as a DataException
+            "ulysses.runtime.checkpoint.DamagedCheckpointException",
             "ulysses.runtime.config.ConfigException",
             "ulysses.runtime.data.DataException",
             "ulysses.runtime.weights.WeightsException",

@@ -4,16 +4,14 @@ import java.io.ByteArrayOutputStream;
 import java.nio.channels.Channels;
 import java.util.Arrays;
 import java.util.List;
-import java.util.OptionalLong;
 import ulysses.runtime.weights.Folder;
-import ulysses.runtime.weights.RangedFile;
 import ulysses.runtime.weights.WrittenFile;
 
 /**
  * A folder whose process dies at a chosen operation: nothing after it has an effect, and a file that was being written is there with
  * half of its bytes, as on a file system without atomic files.
  */
-record StoppingFolder(Folder inner, Plan plan) implements Folder {
+record StoppingFolder(Folder inner, Plan plan) implements FolderAround {
 
     /** Thrown at the chosen operation and at all after it. */
     static final class Stopped extends Error {
@@ -46,33 +44,8 @@ record StoppingFolder(Folder inner, Plan plan) implements Folder {
     }
 
     @Override
-    public String path() {
-        return inner.path();
-    }
-
-    @Override
     public Folder folder(String name) {
         return new StoppingFolder(inner.folder(name), plan);
-    }
-
-    @Override
-    public boolean exists() {
-        return inner.exists();
-    }
-
-    @Override
-    public List<Entry> list() {
-        return inner.list();
-    }
-
-    @Override
-    public OptionalLong length(String name) {
-        return inner.length(name);
-    }
-
-    @Override
-    public RangedFile open(String name) {
-        return inner.open(name);
     }
 
     @Override
