@@ -91,7 +91,7 @@ executor_cores=$((cores * per_executor))
 line=(--class ulysses.job.Main --master "$master" --deploy-mode "$mode" --name "$name"
   --driver-memory "$driver_memory" --executor-memory "$executor_memory"
   --conf "spark.executor.instances=$executors" --conf "spark.executor.cores=$executor_cores"
-  --conf "spark.task.cpus=$cores"
+  --conf "spark.ulysses.rank.cores=$cores"
   --conf spark.dynamicAllocation.enabled=false --conf spark.speculation=false
   --conf spark.scheduler.minRegisteredResourcesRatio=1.0
   --conf spark.scheduler.maxRegisteredResourcesWaitingTime=300s

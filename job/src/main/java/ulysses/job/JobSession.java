@@ -6,6 +6,7 @@ import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.sql.SparkSession;
 import scala.jdk.javaapi.OptionConverters;
 import ulysses.driver.launch.EmbeddedCluster;
+import ulysses.driver.launch.RankCores;
 import ulysses.runtime.config.ParallelConfig;
 
 /**
@@ -28,8 +29,13 @@ record JobSession(SparkSession spark, boolean owned) implements AutoCloseable {
         conf.setIfMissing("spark.app.name", name);
         if (isEmbedded(conf)) {
             int ranks = Math.max(parallel.ranks(), parallel.sequenceParallelSize());
-            EmbeddedCluster.forRanks(ranks)
-                    .prepare(System.getenv("SPARK_HOME"), System.getProperty("java.class.path"))
+            boolean sized = conf.contains("spark.master");
+            EmbeddedCluster cluster = EmbeddedCluster.forRanks(
+                    ranks, sized ? ranks : Runtime.getRuntime().availableProcessors());
+            if (!sized) {
+                conf.setIfMissing(RankCores.KEY, Integer.toString(cluster.coresPerWorker()));
+            }
+            cluster.prepare(System.getenv("SPARK_HOME"), System.getProperty("java.class.path"))
                     .forEach(conf::setIfMissing);
             conf.setIfMissing("spark.ui.enabled", "false");
         }

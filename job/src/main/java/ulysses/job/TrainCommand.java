@@ -17,6 +17,7 @@ import ulysses.driver.launch.RunAttempts;
 import ulysses.driver.launch.RunOutcome;
 import ulysses.driver.packing.ExampleEncoder;
 import ulysses.driver.packing.PreparedData;
+import ulysses.driver.plan.EarlierRun;
 import ulysses.driver.plan.Preflight;
 import ulysses.driver.plan.RunPlan;
 import ulysses.driver.plan.RunShape;
@@ -117,6 +118,7 @@ final class TrainCommand {
         TrainingConfig config = run.loaded().config();
         cleared.notes().forEach(note -> out.println("note: " + note));
         PreparedData data = PrepareCommand.prepare(run.session(), config, hadoop, out);
+        new EarlierRun(hadoop).requireContinuable(config, cleared.mesh(), data.trainPath());
         RankJob job = new RankJob(run.id(), RANK_MAIN, cleared.mesh(), config, data.trainPath(), data.evalSets());
         RunArguments arguments = RunArguments.of(
                 Instant.now().truncatedTo(ChronoUnit.SECONDS).toString(), cleared.mesh(), data, run.loaded());

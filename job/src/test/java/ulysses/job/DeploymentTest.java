@@ -119,7 +119,7 @@ final class DeploymentTest {
                 .containsAllEntriesOf(NEEDED)
                 .containsEntry("spark.executor.instances", "2")
                 .containsEntry("spark.executor.cores", "6")
-                .containsEntry("spark.task.cpus", "3")
+                .containsEntry("spark.ulysses.rank.cores", "3")
                 .containsEntry("spark.cores.max", "12")
                 .containsEntry("spark.executor.resource.gpu.amount", "2")
                 .doesNotContainKeys("spark.task.resource.gpu.amount", "spark.executor.memoryOverhead");

@@ -1,6 +1,7 @@
 package ulysses.driver.dataset;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.Serializable;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
@@ -16,6 +17,10 @@ import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
+import org.apache.spark.sql.execution.datasources.parquet.ParquetFileFormat;
+import org.apache.spark.sql.execution.datasources.parquet.ParquetToSparkSchemaConverter;
+import org.apache.spark.sql.internal.SQLConf;
+import org.apache.spark.sql.types.StructType;
 import org.apache.spark.util.SerializableConfiguration;
 
 /** Parquet files through Spark's own reader, which knows the number of each row in its file. */
@@ -32,20 +37,19 @@ final class ParquetFiles {
         SparkSession session =
                 SparkSession.builder().sparkContext(spark.sc()).getOrCreate().newSession();
         session.conf().set(VECTORIZED, "false");
-        List<Dataset<Row>> tables =
-                files.stream().map(file -> table(session, file)).toList();
-        List<Long> counts = counts(spark, files);
+        List<Footer> footers = footers(spark, files);
         List<JavaRDD<RawRow>> parts = new ArrayList<>();
         long count = 0;
         for (int i = 0; i < files.size(); i++) {
             SourceFile file = files.get(i);
             long first = count;
             String path = file.path();
-            parts.add(tables.get(i)
+            Footer footer = footers.get(i);
+            parts.add(table(session, file, footer.schema())
                     .toJavaRDD()
                     .mapPartitions(each -> new Read(each, file))
                     .map(row -> rawRow(row, first, path)));
-            count += counts.get(i);
+            count += footer.rows();
         }
         // all at once: a union of unions of many files is deeper than the stack
         return new NumberedRows(spark.union(parts.toArray(ParquetFiles::unions)), count);
@@ -56,27 +60,35 @@ final class ParquetFiles {
         return (JavaRDD<RawRow>[]) new JavaRDD<?>[length];
     }
 
-    /** Rows of each file, as their footers say: one job for all. */
-    private static List<Long> counts(JavaSparkContext spark, List<SourceFile> files) {
+    /** What a file says of itself; Spark, asked for the schema of each, would run a job for each. */
+    private record Footer(long rows, StructType schema) implements Serializable {}
+
+    private static List<Footer> footers(JavaSparkContext spark, List<SourceFile> files) {
         SerializableConfiguration hadoop = new SerializableConfiguration(spark.hadoopConfiguration());
         int tasks = Math.min(files.size(), spark.defaultParallelism());
         return spark.parallelize(files, tasks)
-                .map(file -> counted(file, hadoop.value()))
+                .map(file -> footer(file, hadoop.value()))
                 .collect();
     }
 
-    private static Dataset<Row> table(SparkSession session, SourceFile file) {
-        try {
-            return session.read().parquet(file.path()).selectExpr("*", "_metadata.row_index as " + ROW_INDEX);
+    private static Footer footer(SourceFile file, Configuration hadoop) {
+        Path path = new Path(file.path());
+        try (ParquetFileReader reader = ParquetFileReader.open(HadoopInputFile.fromPath(path, hadoop))) {
+            org.apache.parquet.hadoop.Footer read = new org.apache.parquet.hadoop.Footer(path, reader.getFooter());
+            return new Footer(
+                    reader.getRecordCount(),
+                    ParquetFileFormat.readSchemaFromFooter(read, new ParquetToSparkSchemaConverter(SQLConf.get())));
         } catch (Exception failure) { // SparkException is checked but not declared
             throw SplitReader.unreadable(file, DatasetRows.deepest(failure));
         }
     }
 
-    private static long counted(SourceFile file, Configuration hadoop) {
-        try (ParquetFileReader reader =
-                ParquetFileReader.open(HadoopInputFile.fromPath(new Path(file.path()), hadoop))) {
-            return reader.getRecordCount();
+    private static Dataset<Row> table(SparkSession session, SourceFile file, StructType schema) {
+        try {
+            return session.read()
+                    .schema(schema)
+                    .parquet(file.path())
+                    .selectExpr("*", "_metadata.row_index as " + ROW_INDEX);
         } catch (Exception failure) { // as above
             throw SplitReader.unreadable(file, DatasetRows.deepest(failure));
         }

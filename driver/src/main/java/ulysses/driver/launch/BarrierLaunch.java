@@ -25,7 +25,10 @@ public final class BarrierLaunch {
     private final Optional<ResourceProfile> profile;
     private final RankStarter starter;
 
-    /** For ranks on {@code device}; a rank on CUDA asks for one GPU, so that other stages of the application need none. */
+    /**
+     * For ranks on {@code device}; a rank on CUDA asks for one GPU, so that other stages of the application need none, and any rank for its
+     * {@link RankCores}.
+     */
     public BarrierLaunch(JavaSparkContext spark, Device device) {
         this(spark, device, RankStarter.PROCESS);
     }
@@ -34,7 +37,8 @@ public final class BarrierLaunch {
     BarrierLaunch(JavaSparkContext spark, Device device, RankStarter starter) {
         this.spark = spark;
         this.starter = starter;
-        this.profile = device == Device.CUDA ? Optional.of(gpuProfile(spark)) : Optional.empty();
+        boolean likeAnyTask = device == Device.CPU && !RankCores.differ(spark.getConf());
+        this.profile = likeAnyTask ? Optional.empty() : Optional.of(profile(spark, device));
     }
 
     /** How many ranks can run at once right now. */
@@ -104,10 +108,11 @@ public final class BarrierLaunch {
     }
 
     /** For the tasks only: a profile that also asks for executors needs dynamic allocation, which barrier stages forbid. */
-    private static ResourceProfile gpuProfile(JavaSparkContext spark) {
-        TaskResourceRequests requests = new TaskResourceRequests()
-                .cpus(spark.getConf().getInt("spark.task.cpus", 1))
-                .resource("gpu", 1.0);
+    private static ResourceProfile profile(JavaSparkContext spark, Device device) {
+        TaskResourceRequests requests = new TaskResourceRequests().cpus(RankCores.of(spark.getConf()));
+        if (device == Device.CUDA) {
+            requests.resource("gpu", 1.0);
+        }
         ResourceProfile profile = new ResourceProfileBuilder().require(requests).build();
         spark.sc().resourceProfileManager().addResourceProfile(profile);
         return profile;

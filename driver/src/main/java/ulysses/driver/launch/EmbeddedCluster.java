@@ -12,11 +12,13 @@ import org.jspecify.annotations.Nullable;
  * their own. What plain {@code java -cp ... Main} runs on, and tests.
  *
  * @param workers executors, one per worker
- * @param coresPerWorker task slots of each
+ * @param coresPerWorker of each: tasks that prepare data, then the cores of its rank
  * @param workerMegabytes heap of each executor; rank processes live outside of it
  */
 public record EmbeddedCluster(int workers, int coresPerWorker, int workerMegabytes) {
     private static final String LOOPBACK = "127.0.0.1";
+    private static final int FIRST_TASK_MEGABYTES = 1024;
+    private static final int TASK_MEGABYTES = 256;
 
     public EmbeddedCluster {
         if (workers < 1 || coresPerWorker < 1 || workerMegabytes < 512) {
@@ -26,9 +28,10 @@ public record EmbeddedCluster(int workers, int coresPerWorker, int workerMegabyt
         }
     }
 
-    /** One executor with one slot and 1 GB for each of {@code ranks}. */
-    public static EmbeddedCluster forRanks(int ranks) {
-        return new EmbeddedCluster(ranks, 1, 1024);
+    /** One executor for each of {@code ranks}, with its share of this machine's {@code cores}. */
+    public static EmbeddedCluster forRanks(int ranks, int cores) {
+        int each = Math.max(1, cores / ranks);
+        return new EmbeddedCluster(ranks, each, FIRST_TASK_MEGABYTES + (each - 1) * TASK_MEGABYTES);
     }
 
     /** For {@code spark.master}. */

@@ -43,6 +43,8 @@ public record RankFailure(
         EXITED(false),
         /** No rank made progress for too long. */
         HUNG(true),
+        /** The rank said that the program is at fault. */
+        INTERNAL(true),
         /** A collective failed or timed out: the network, or the echo of a rank that ended. */
         CUT_OFF(true),
         /** The task failed outside of the rank process. */
@@ -82,9 +84,17 @@ public record RankFailure(
         return cause.retryable || (cause == Cause.EXITED && phase.equals(RankEvent.Phase.STEP));
     }
 
+    /** Whether it is a fault of the program that comes back: {@code before} was the same at the same step. */
+    boolean repeats(RankFailure before) {
+        return cause == Cause.INTERNAL
+                && before.cause == Cause.INTERNAL
+                && step == before.step
+                && reason.equals(before.reason);
+    }
+
     /** Whether its host may be to blame; a broken connection does not tell at which end it broke. */
     boolean speaksAgainstHost() {
-        return retryable() && cause != Cause.CUT_OFF && !host.equals(NOWHERE);
+        return retryable() && cause != Cause.CUT_OFF && cause != Cause.INTERNAL && !host.equals(NOWHERE);
     }
 
     /** The failure that most likely came first; {@code failures} are in order of arrival. */

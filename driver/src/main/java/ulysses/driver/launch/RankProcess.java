@@ -174,9 +174,14 @@ final class RankProcess implements AutoCloseable {
             return new RankFailure(rank, host, phase, step, FailureKind.INFRASTRUCTURE, cause, reason, lastLines());
         }
         FailureKind kind = FailureKind.named(said.kind());
-        RankFailure.Cause cause =
-                kind == FailureKind.INFRASTRUCTURE ? RankFailure.Cause.CUT_OFF : RankFailure.Cause.REPORTED;
-        return new RankFailure(rank, host, phase, said.step(), kind, cause, said.message(), lastLines());
+        return new RankFailure(rank, host, phase, said.step(), kind, cause(kind, said), said.message(), lastLines());
+    }
+
+    private static RankFailure.Cause cause(FailureKind kind, RankEvent.Failed said) {
+        if (kind != FailureKind.INFRASTRUCTURE) {
+            return RankFailure.Cause.REPORTED;
+        }
+        return said.kind().equals(RankEvent.Failed.INTERNAL) ? RankFailure.Cause.INTERNAL : RankFailure.Cause.CUT_OFF;
     }
 
     /** What all threads of the child do, from its JVM, which prints it on standard output when it gets SIGQUIT. */

@@ -309,7 +309,7 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
             if (preset != null && preset.matches("[1-9][0-9]{0,3}")) {
                 return Integer.parseInt(preset);
             }
-            if (conf.contains("spark.task.cpus")) {
+            if (RankCores.chosen(conf)) {
                 return context.cpus();
             }
             return Math.max(1, Runtime.getRuntime().availableProcessors() / host.ranks());

@@ -76,6 +76,7 @@ public final class RunAttempts {
         RankJob now = job;
         int failed = 0; // since the newest checkpoint
         long savedStep = -1;
+        Optional<RankFailure> before = Optional.empty();
         for (int attempt = 1; ; attempt++) {
             Optional<RankFailure> failure = attempt(now, attempt, progress);
             if (failure.isEmpty()) {
@@ -85,6 +86,12 @@ public final class RunAttempts {
             failed = newest > savedStep ? 1 : failed + 1;
             savedStep = newest;
             String text = "attempt %d: %s".formatted(attempt, failure.get().describe());
+            if (before.filter(failure.get()::repeats).isPresent()) {
+                throw new LaunchException(
+                        failure.get().kind(),
+                        text + "\ngiving up: the attempt before it failed alike at the same step");
+            }
+            before = failure;
             if (!failure.get().retryable()) {
                 throw new LaunchException(failure.get().kind(), text);
             }

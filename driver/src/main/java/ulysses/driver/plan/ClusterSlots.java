@@ -8,6 +8,7 @@ import java.util.function.LongSupplier;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.apache.spark.SparkConf;
+import ulysses.driver.launch.RankCores;
 
 /**
  * How many ranks the cluster can run at once. Executors register one by one after the session is there, so the answer takes time.
@@ -63,15 +64,15 @@ record ClusterSlots(IntSupplier offered, OptionalInt expected, LongSupplier nano
     /** Slots that the settings ask for: executors times the tasks that fit one by cores; GPUs are judged by what is offered. */
     static OptionalInt expected(SparkConf conf) {
         String master = conf.get("spark.master", "");
-        int perTask = conf.getInt("spark.task.cpus", 1);
+        int perRank = RankCores.of(conf);
         Matcher embedded = LOCAL_CLUSTER.matcher(master);
         if (embedded.matches()) {
             int cores = Integer.parseInt(embedded.group(2));
-            return OptionalInt.of(Integer.parseInt(embedded.group(1)) * (cores / perTask));
+            return OptionalInt.of(Integer.parseInt(embedded.group(1)) * (cores / perRank));
         }
         if (conf.contains("spark.executor.instances") && conf.contains("spark.executor.cores")) {
             int gpus = conf.getInt("spark.executor.resource.gpu.amount", Integer.MAX_VALUE);
-            int tasks = Math.min(conf.getInt("spark.executor.cores", 1) / perTask, gpus);
+            int tasks = Math.min(conf.getInt("spark.executor.cores", 1) / perRank, gpus);
             return OptionalInt.of(conf.getInt("spark.executor.instances", 1) * tasks);
         }
         return OptionalInt.empty();

@@ -3,6 +3,7 @@ package ulysses.driver.plan;
 import java.util.ArrayList;
 import java.util.List;
 import org.apache.spark.SparkConf;
+import ulysses.driver.launch.RankCores;
 import ulysses.runtime.config.ParallelConfig.Device;
 
 /** What Spark settings must be for a barrier stage of rank processes; one method per rule, all problems together. */
@@ -32,7 +33,8 @@ final class SparkSettings {
         refuseOn("spark.speculation", "but a second copy of a rank would train into the same run");
         refusePlaintext();
         requireGpus();
-        requireTaskCpusThatFit();
+        requireCoresThatFit();
+        requireResourceProfiles();
         advise();
         return List.copyOf(problems);
     }
@@ -67,7 +69,7 @@ final class SparkSettings {
         if (device != Device.CUDA) {
             return;
         }
-        if (master().matches("local(\\[.*])?")) {
+        if (isLocal()) {
             problems.add(new Problem(
                     "spark.master",
                     master(),
@@ -83,16 +85,31 @@ final class SparkSettings {
         }
     }
 
-    private void requireTaskCpusThatFit() {
-        int perTask = conf.getInt("spark.task.cpus", 1);
-        int cores = conf.getInt("spark.executor.cores", perTask);
-        if (perTask > cores) {
+    private void requireCoresThatFit() {
+        int perRank = RankCores.of(conf);
+        int cores = conf.getInt("spark.executor.cores", perRank);
+        if (perRank > cores) {
+            String key = RankCores.key(conf);
             problems.add(new Problem(
-                    "spark.task.cpus",
-                    Integer.toString(perTask),
-                    "is more than spark.executor.cores " + cores + ", so no task fits an executor",
-                    "set spark.task.cpus to at most " + cores));
+                    key,
+                    Integer.toString(perRank),
+                    "is more than spark.executor.cores " + cores + ", so no rank fits an executor",
+                    "set " + key + " to at most " + cores));
         }
+    }
+
+    private void requireResourceProfiles() {
+        if (isLocal() && conf.contains(RankCores.KEY)) {
+            problems.add(new Problem(
+                    RankCores.KEY,
+                    conf.get(RankCores.KEY),
+                    "needs executors, but spark.master is " + master(),
+                    "use local-cluster[N,CORES,1024] or a cluster, or set spark.task.cpus instead"));
+        }
+    }
+
+    private boolean isLocal() {
+        return master().matches("local(\\[.*])?");
     }
 
     private void advise() {

@@ -52,7 +52,7 @@ public record BenchPage(String title, List<Step> steps) {
     public String html() {
         StringBuilder html = new StringBuilder("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">");
         html.append("<title>bench</title>\n<style>").append(PageStyle.CSS).append("</style></head><body>\n<h1>");
-        html.append(ReportPage.escape(title)).append("</h1>\n<div class=\"charts\">\n");
+        html.append(Html.escape(title)).append("</h1>\n<div class=\"charts\">\n");
         html.append(chart("Peak memory of rank 0", "GiB", step -> step.peakBytes() / GIB));
         html.append(chart("Step", "s", Step::seconds));
         partNames()
@@ -85,14 +85,14 @@ public record BenchPage(String title, List<Step> steps) {
     private String table() {
         StringBuilder html = new StringBuilder(
                 "<table><tr><th>setting</th><th>tokens</th><th>peak of rank 0, GiB</th><th>step, s</th><th>tokens/s</th>");
-        partNames().forEach(part -> html.append("<th>%s, s</th>".formatted(ReportPage.escape(part))));
+        partNames().forEach(part -> html.append("<th>%s, s</th>".formatted(Html.escape(part))));
         html.append("</tr>\n");
         for (Step step : steps) {
             html.append(String.format(
                     Locale.ROOT,
                     "<tr><td>%s</td><td class=\"right\">%,d</td><td class=\"right\">%.2f</td><td class=\"right\">%.3f</td>"
                             + "<td class=\"right\">%,.0f</td>",
-                    ReportPage.escape(step.setting()),
+                    Html.escape(step.setting()),
                     step.tokens(),
                     step.peakBytes() / GIB,
                     step.seconds(),

@@ -52,16 +52,16 @@ record SvgChart(String title, String unit, String across, List<Line> lines) {
         Axis x = Axis.around(values().map(Series.Point::step).toList());
         Axis y = Axis.around(values().map(Series.Point::value).toList());
         StringBuilder svg = new StringBuilder();
-        svg.append("<figure><figcaption><b>").append(ReportPage.escape(title)).append("</b>");
+        svg.append("<figure><figcaption><b>").append(Html.escape(title)).append("</b>");
         if (!unit.isEmpty()) {
-            svg.append(" <span class=\"unit\">").append(ReportPage.escape(unit)).append("</span>");
+            svg.append(" <span class=\"unit\">").append(Html.escape(unit)).append("</span>");
         }
         if (lines.size() > 1) {
-            lines.forEach(line -> svg.append(
-                    " <span class=\"key %s\">%s</span>".formatted(line.style(), ReportPage.escape(line.label()))));
+            lines.forEach(line ->
+                    svg.append(" <span class=\"key %s\">%s</span>".formatted(line.style(), Html.escape(line.label()))));
         }
         svg.append("</figcaption>\n<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s\">%n"
-                .formatted(WIDTH, HEIGHT, ReportPage.escape(title)));
+                .formatted(WIDTH, HEIGHT, Html.escape(title)));
         grid(svg, x, y);
         lines.forEach(line -> draw(svg, line, x, y));
         return svg.append("</svg></figure>\n").toString();
@@ -98,7 +98,7 @@ record SvgChart(String title, String unit, String across, List<Line> lines) {
         svg.append(format("<path class=\"axis\" d=\"M%d %dV%dH%d\"/>", LEFT, TOP, floor, WIDTH - RIGHT));
         svg.append(format(
                 "<text class=\"tick\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%s</text>%n",
-                (LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 6, ReportPage.escape(across)));
+                (LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 6, Html.escape(across)));
     }
 
     private void draw(StringBuilder svg, Line line, Axis x, Axis y) {
@@ -120,10 +120,10 @@ record SvgChart(String title, String unit, String across, List<Line> lines) {
                     across(x, point.step()),
                     up(y, point.value()),
                     points.size() == 1 ? "4" : "5",
-                    ReportPage.escape(across),
+                    Html.escape(across),
                     point.step(),
-                    ReportPage.escape(line.label()),
-                    ReportPage.number(point.value())));
+                    Html.escape(line.label()),
+                    Html.number(point.value())));
         }
     }
 

@@ -95,6 +95,17 @@ class BarrierLaunchTest {
     }
 
     @Test
+    void triesAFaultOfTheProgramOnceMoreAndNotAThirdTime() {
+        LaunchException failure = failure("steps=9,act=throw,rank=1,at=2,attempts=9,kind=internal", 5, 30);
+
+        assertThat(failure.kind()).isEqualTo(FailureKind.INFRASTRUCTURE);
+        assertThat(failure)
+                .hasMessageContaining("attempt 2: rank 1")
+                .hasMessageContaining("boom at step 2")
+                .hasMessageContaining("giving up: the attempt before it failed alike at the same step");
+    }
+
+    @Test
     void namesTheSignalAndGivesUpAfterAttemptsWithoutACheckpoint() {
         LaunchException failure = failure("steps=9,act=kill,rank=1,at=2,attempts=9", 2, 30);
 

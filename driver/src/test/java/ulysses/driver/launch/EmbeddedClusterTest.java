@@ -17,6 +17,8 @@ import org.apache.spark.launcher.JavaModuleOptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import ulysses.runtime.mesh.RankMesh;
 
 @Timeout(value = 90, unit = TimeUnit.SECONDS)
@@ -73,7 +75,7 @@ class EmbeddedClusterTest {
 
     @Test
     void saysWhatToExportWhenSparkHomeIsMissing() {
-        assertThatThrownBy(() -> EmbeddedCluster.forRanks(2).prepare(null, "a.jar"))
+        assertThatThrownBy(() -> EmbeddedCluster.forRanks(2, 2).prepare(null, "a.jar"))
                 .isInstanceOf(LaunchException.class)
                 .hasMessageStartingWith("SPARK_HOME is not set")
                 .hasMessageContaining("deploy/local.sh");
@@ -81,12 +83,18 @@ class EmbeddedClusterTest {
 
     @Test
     void makesTheDirectoryThatWorkersLookFor(@TempDir Path home) {
-        Map<String, String> conf = EmbeddedCluster.forRanks(4).prepare(home.toString(), "a.jar");
+        Map<String, String> conf = EmbeddedCluster.forRanks(4, 2).prepare(home.toString(), "a.jar");
 
         assertThat(home.resolve("jars")).isEmptyDirectory();
         assertThat(conf)
                 .containsEntry("spark.master", "local-cluster[4,1,1024]")
                 .containsEntry("spark.executor.extraClassPath", "a.jar");
+    }
+
+    @ParameterizedTest(name = "{0} ranks on {1} cores")
+    @CsvSource({"1, 1, 1, 1024", "1, 8, 8, 2816", "3, 8, 2, 1280", "4, 2, 1, 1024"})
+    void dealsTheCoresOfTheMachine(int ranks, int cores, int each, int megabytes) {
+        assertThat(EmbeddedCluster.forRanks(ranks, cores)).isEqualTo(new EmbeddedCluster(ranks, each, megabytes));
     }
 
     private static Process driver(String runId, Path directory) throws Exception {

@@ -71,6 +71,9 @@ final class StandInRank {
         if (me.config().parallel().device() == ParallelConfig.Device.CUDA) {
             emit(new RankEvent.Warning(me.rank(), "sees GPU " + System.getenv("CUDA_VISIBLE_DEVICES")));
         }
+        if (number("tellThreads", 0) == 1) {
+            emit(new RankEvent.Warning(me.rank(), "has threads: " + me.threads()));
+        }
         if (me.rank() > 0) {
             peers.add(new Socket(me.storeHost(), me.storePort()));
             return;

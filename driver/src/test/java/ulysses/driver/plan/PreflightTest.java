@@ -283,11 +283,12 @@ class PreflightTest {
                 .isEqualTo(new RankMesh(2, 2));
     }
 
-    @ParameterizedTest(name = "{0}, {1} executors of {2} cores, {3} cpus a task")
+    @ParameterizedTest(name = "{0}, {1} executors of {2} cores, {3} cores a rank")
     @CsvSource({"'local-cluster[2,1,1024]',,,1,2", "'local-cluster[3,4,1024]',,,2,6", "yarn,4,8,8,4", "yarn,4,,1,"})
     void knowsHowManySlotsTheSettingsAskFor(
-            String master, Integer executors, Integer cores, int perTask, Integer expected) {
-        SparkConf asked = new SparkConf(false).set("spark.master", master).set("spark.task.cpus", "" + perTask);
+            String master, Integer executors, Integer cores, int perRank, Integer expected) {
+        SparkConf asked =
+                new SparkConf(false).set("spark.master", master).set("spark.ulysses.rank.cores", "" + perRank);
         if (executors != null) {
             asked.set("spark.executor.instances", "" + executors);
         }

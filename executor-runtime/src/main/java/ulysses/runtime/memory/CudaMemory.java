@@ -33,7 +33,7 @@ record CudaMemory(int deviceIndex) implements DeviceMemory {
             int status = cudart.cudaMemGetInfo(free, total);
             if (status != cudart.cudaSuccess) {
                 throw new IllegalStateException(
-                        "cudaMemGetInfo fails on device %d with status %d".formatted(deviceIndex, status));
+                        "CUDA error: cudaMemGetInfo of device %d gives status %d".formatted(deviceIndex, status));
             }
             long reserved = allocator()
                     .getDeviceStats((byte) deviceIndex)

@@ -55,7 +55,7 @@ final class PinnedOffload implements Offload {
 
     private static void check(int status) {
         if (status != cudart.cudaSuccess) {
-            throw new IllegalStateException("CUDA fails with status " + status + " while activations are offloaded");
+            throw new IllegalStateException("CUDA error: status " + status + " while activations are offloaded");
         }
     }
 

@@ -22,6 +22,9 @@ public interface StateHome {
     /** Bytes of zeros that are written at once: chosen, not tuned. */
     int BLOCK = 1 << 22;
 
+    /** Elements that are brought here, or from here to their device, at a time: 256 MiB of float32; chosen, not tuned. */
+    long PIECE_ELEMENTS = 1L << 26;
+
     /** Zeros, flat; whoever asks for them closes them. */
     Tensor zeros(long elements);
 

@@ -123,9 +123,12 @@ public sealed interface RankEvent {
 
     /**
      * The rank ends because of {@code message}; {@code kind} is config, data, diverged, storage, infrastructure where a new attempt may do
-     * better, or internal for a fault of the program.
+     * better, or {@link #INTERNAL}.
      */
-    record Failed(int rank, long step, String kind, String message) implements RankEvent {}
+    record Failed(int rank, long step, String kind, String message) implements RankEvent {
+        /** A fault of the program. */
+        public static final String INTERNAL = "internal";
+    }
 
     /** The rank has finished its work; the last event. */
     record Done(int rank, long steps) implements RankEvent {}

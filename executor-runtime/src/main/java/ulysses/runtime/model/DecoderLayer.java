@@ -102,9 +102,14 @@ final class DecoderLayer {
             Stream<Tensor> ofAttention = Stream.concat(
                     core.stream().flatMap(it -> Stream.of(it.out(), it.logsumexp())),
                     exchanged.stream().flatMap(qkv -> Stream.of(qkv.q(), qkv.k(), qkv.v())));
-            Stream<Tensor> behind =
-                    Stream.concat(attended.stream(), inner.stream().flatMap(AfterAttention.Inner::tensors));
+            Stream<Tensor> behind = Stream.concat(
+                    attended.filter(this::isOfItsOwn).stream(), inner.stream().flatMap(AfterAttention.Inner::tensors));
             return Stream.concat(ofAttention, behind);
+        }
+
+        /** With one rank nothing travels, and attention's output is what was attended. */
+        private boolean isOfItsOwn(Tensor local) {
+            return core.filter(it -> it.out().is_same(local)).isEmpty();
         }
 
         @Override

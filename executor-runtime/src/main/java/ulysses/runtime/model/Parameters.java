@@ -310,7 +310,18 @@ public final class Parameters implements AutoCloseable {
     /** Brings changed master weights to the weights that compute uses, of what this rank owns. */
     public void publishMaster() {
         if (mixed) {
-            shares.forEach(share -> share.weights().copy_(share.master()));
+            shares.forEach(Parameters::publish);
+        }
+    }
+
+    /** Piece by piece: between devices libtorch rounds on the side that it copies from, in memory of its own. */
+    private static void publish(Share share) {
+        long all = share.weights().numel();
+        for (long first = 0; first < all; first += StateHome.PIECE_ELEMENTS) {
+            try (TensorScope scope = TensorScope.open()) {
+                long elements = Math.min(StateHome.PIECE_ELEMENTS, all - first);
+                share.weights().narrow(0, first, elements).copy_(share.master().narrow(0, first, elements));
+            }
         }
     }
 

@@ -23,6 +23,7 @@ public final class AdamW implements AutoCloseable {
 
     private final Parameters parameters;
     private final StepConfig config;
+    private final long pieceElements;
     private final Tensor firstMoment;
     private final Tensor secondMoment;
     private long steps;
@@ -34,6 +35,12 @@ public final class AdamW implements AutoCloseable {
 
     /** Moments of zero in {@code home}, where the master weights are, too; no step done. */
     public AdamW(Parameters parameters, StepConfig config, StateHome home) {
+        this(parameters, config, home, StateHome.PIECE_ELEMENTS);
+    }
+
+    /** The same, {@code pieceElements} at a time: what is brought to moments that are elsewhere takes that much room, and no more. */
+    AdamW(Parameters parameters, StepConfig config, StateHome home, long pieceElements) {
+        this.pieceElements = pieceElements;
         this.parameters = parameters;
         this.config = config;
         this.firstMoment = home.zeros(parameters.ownedElements());
@@ -46,21 +53,24 @@ public final class AdamW implements AutoCloseable {
         for (Parameters.Share share : parameters.shares()) {
             for (ParameterBlock.Run run :
                     share.block().runs(parameters.sharding().rank())) {
-                update(share, run, learningRate * run.rate());
+                for (long first = 0; first < run.elements(); first += pieceElements) {
+                    long elements = Math.min(pieceElements, run.elements() - first);
+                    update(share, run.offset() + first, elements, learningRate * run.rate(), run.decayed());
+                }
             }
         }
         parameters.publishMaster();
     }
 
-    private void update(Parameters.Share share, ParameterBlock.Run run, double learningRate) {
-        long elements = run.elements();
-        long owned = share.first() + run.offset();
+    /** Of {@code elements} elements of {@code share} from {@code offset} on. */
+    private void update(Parameters.Share share, long offset, long elements, double learningRate, boolean decayed) {
+        long owned = share.first() + offset;
         try (TensorScope scope = TensorScope.open()) {
             Device home = firstMoment.device();
             Tensor step = torch.full(new long[] {}, new Scalar((double) steps), firstMoment.options());
-            Tensor master = share.master().narrow(0, run.offset(), elements);
+            Tensor master = share.master().narrow(0, offset, elements);
             Tensor weights = master.to(home, torch.ScalarType.Float); // itself, but for float32 weights of a GPU
-            Tensor gradients = share.gradients().narrow(0, run.offset(), elements);
+            Tensor gradients = share.gradients().narrow(0, offset, elements);
             FUSED.call(
                     List.of(weights),
                     List.of(gradients.to(home, torch.ScalarType.Float)),
@@ -71,7 +81,7 @@ public final class AdamW implements AutoCloseable {
                     learningRate,
                     config.beta1(),
                     config.beta2(),
-                    run.decayed() ? config.weightDecay() : 0.0,
+                    decayed ? config.weightDecay() : 0.0,
                     config.epsilon(),
                     false,
                     false,

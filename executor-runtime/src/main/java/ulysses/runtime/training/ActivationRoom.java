@@ -49,7 +49,7 @@ final class ActivationRoom {
         List<String> devices = agreement.gather(place.device());
         long sharers = devices.stream().filter(place.device()::equals).count();
         long unused = memory.peak() - memory.current(); // resident, but free again
-        long left = Math.round(SHARE * (memory.available() - unused) / sharers) - place.reserved();
+        long left = left(memory.available(), sharers, unused, place.reserved());
         long used = memory.peak() - heldBefore;
         List<long[]> all = agreement.gather(new long[] {left, used, tokens});
         long least = all.stream().mapToLong(rank -> rank[0]).min().orElseThrow();
@@ -59,5 +59,15 @@ final class ActivationRoom {
                 .orElseThrow();
         model.keepBeyondAttention(length -> Math.round(least - perToken * Math.max(0, length - tokens)));
         return Math.max(0, least);
+    }
+
+    /**
+     * Bytes that each of {@code sharers} may keep of {@code available}.
+     *
+     * @param unused what a step takes again, of each of them
+     * @param reserved what it takes beside, of each of them
+     */
+    static long left(long available, long sharers, long unused, long reserved) {
+        return Math.round(SHARE * (available / (double) sharers - unused)) - reserved;
     }
 }

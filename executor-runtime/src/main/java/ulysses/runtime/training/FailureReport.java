@@ -6,6 +6,7 @@ import ulysses.runtime.collective.CollectiveException;
 import ulysses.runtime.config.ConfigException;
 import ulysses.runtime.data.DataException;
 import ulysses.runtime.memory.DeviceMemory.OutOfDeviceMemoryException;
+import ulysses.runtime.mesh.RankEvent;
 import ulysses.runtime.weights.StorageException;
 import ulysses.runtime.weights.WeightsException;
 
@@ -13,7 +14,7 @@ import ulysses.runtime.weights.WeightsException;
  * What a rank says of the failure that ends it.
  *
  * @param kind {@code config}, {@code data}, {@code diverged}, {@code storage}; {@code infrastructure} where a new attempt may do better;
- *     {@code internal} for a fault of the program, which it would repeat
+ *     {@code internal} for a fault of the program, which it is likely to repeat
  * @param message for the user: all that is ours, else one line
  */
 record FailureReport(String kind, String message) {
@@ -24,9 +25,9 @@ record FailureReport(String kind, String message) {
         String said = said(failure);
         return new FailureReport(
                 kind,
-                kind.equals("internal")
+                kind.equals(RankEvent.Failed.INTERNAL)
                         ? said
-                                + "; a fault of the program, which a new attempt would repeat: report it with this rank's log, which holds the whole trace"
+                                + "; a fault of the program, which a new attempt is likely to repeat: report it with this rank's log, which holds the whole trace"
                         : said);
     }
 
@@ -44,7 +45,9 @@ record FailureReport(String kind, String message) {
                 || failure instanceof UncheckedIOException) {
             return "storage";
         }
-        return failure instanceof CollectiveException || isOfTheDevice(failure) ? "infrastructure" : "internal";
+        return failure instanceof CollectiveException || isOfTheDevice(failure)
+                ? "infrastructure"
+                : RankEvent.Failed.INTERNAL;
     }
 
     /** As libtorch says it of a GPU that fails; an assertion on the device is the program's. */

@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
+import java.util.TreeSet;
 import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import org.bytedeco.pytorch.Tensor;
@@ -207,8 +208,10 @@ final class ModelState {
      * Takes up what this rank owns of the states of {@code checkpoint}, written after {@code step} optimizer steps.
      *
      * @param progress is told of each part that is read
+     * @throws StorageException when other parameters were trained: what this run does not train would be lost
      */
     void restore(CheckpointReader checkpoint, long step, Runnable progress) {
+        requireSameTrained(checkpoint.parameters(StateTensor.EXP_AVG));
         String masterState = checkpoint.states().contains(StateTensor.MASTER) ? StateTensor.MASTER : StateTensor.MODEL;
         for (Parameters.Share share : parameters.shares()) {
             for (ParameterBlock.Piece piece :
@@ -224,6 +227,24 @@ final class ModelState {
         optimizer.resumeAfter(step);
         parameters.publishMaster();
         sharing.publishWeights();
+    }
+
+    private void requireSameTrained(Set<String> before) {
+        Set<String> now = names(tuned.plan().trained());
+        Set<String> dropped = new TreeSet<>(before);
+        dropped.removeAll(now);
+        Set<String> added = new TreeSet<>(now);
+        added.removeAll(before);
+        if (!dropped.isEmpty() || !added.isEmpty()) {
+            Set<String> differing = dropped.isEmpty() ? added : dropped;
+            throw new StorageException(
+                    "the checkpoint trained %d parameters and this run trains %d, which differ in %d (%s, ...); resume with the finetuning_type, layers and modules it was trained with, or set overwrite_output_dir: true to begin anew"
+                            .formatted(
+                                    before.size(),
+                                    now.size(),
+                                    dropped.size() + added.size(),
+                                    differing.iterator().next()));
+        }
     }
 
     private static void read(CheckpointReader checkpoint, String state, ParameterBlock.Piece piece, Tensor slice) {

@@ -9,28 +9,19 @@ import java.util.List;
 import java.util.Optional;
 import org.apache.hadoop.conf.Configuration;
 import org.bytedeco.pytorch.Device;
-import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
 import ulysses.runtime.checkpoint.Checkpoint;
+import ulysses.runtime.checkpoint.ResumeTerms;
 import ulysses.runtime.checkpoint.TrainState;
 import ulysses.runtime.collective.ProcessGroups;
 import ulysses.runtime.collective.Timeline;
 import ulysses.runtime.config.ActivationMemory;
-import ulysses.runtime.config.ConfigException;
-import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.PreferenceConfig;
 import ulysses.runtime.config.TrainingConfig;
-import ulysses.runtime.config.TuningConfig;
-import ulysses.runtime.data.PackedDataset;
 import ulysses.runtime.data.RankBatches;
-import ulysses.runtime.data.RowCost;
-import ulysses.runtime.data.RowDealing.Meeting;
 import ulysses.runtime.export.HuggingFaceExport;
 import ulysses.runtime.gradient.GradientStrategies;
-import ulysses.runtime.memory.DeviceMemory;
 import ulysses.runtime.memory.Offload;
-import ulysses.runtime.memory.StateHome;
-import ulysses.runtime.mesh.EvaluationSet;
 import ulysses.runtime.mesh.RankAssignment;
 import ulysses.runtime.mesh.RankEvent;
 import ulysses.runtime.model.CausalLm;
@@ -48,7 +39,6 @@ import ulysses.runtime.weights.AdapterDirectory;
 import ulysses.runtime.weights.DataType;
 import ulysses.runtime.weights.Folder;
 import ulysses.runtime.weights.ModelDirectory;
-import ulysses.runtime.weights.ModelSpec;
 import ulysses.runtime.weights.TensorData;
 import ulysses.runtime.weights.TunedModel;
 import ulysses.runtime.weights.WeightFile;
@@ -57,14 +47,12 @@ import ulysses.runtime.weights.WeightIndex;
 /** One rank's life, top to bottom: data, model, groups, loop, export. Everything it opens it closes, in reverse. */
 final class RankRun {
 
-    /** Steps whose rows are looked at to say what groups will wait; chosen: enough for a tenth of a per cent, few to read. */
-    private static final long STEPS_EXPECTED = 50;
-
     private final RankAssignment assignment;
     private final TrainingConfig config;
     private final RankReporter reporter;
     private final Configuration hadoop;
     private final Path scratch;
+    private final RankDevice place;
     private final Timeline timeline;
 
     /** The rank that {@code assignment} describes. */
@@ -74,6 +62,7 @@ final class RankRun {
         this.reporter = reporter;
         this.hadoop = new Configuration();
         this.scratch = Path.of(assignment.localDirectory()).resolve("rank-" + assignment.rank());
+        this.place = new RankDevice(assignment, scratch);
         this.timeline = StepProfile.timeline(config);
     }
 
@@ -82,26 +71,22 @@ final class RankRun {
         try {
             return opened();
         } catch (RuntimeException failure) {
-            throw memory().explain(failure);
+            throw place.memory().explain(failure);
         }
     }
 
     private long opened() throws IOException {
         reporter.phase("load", 0);
         Files.createDirectories(scratch);
-        Device device = device();
+        Device device = place.device();
         ModelDirectory source = ModelDirectory.open(config.model().modelNameOrPath(), hadoop);
         TunedModel tuned = TunedModel.of(config, source.spec(), hadoop);
-        try (PackedDataset rows = PackedDataset.open(
-                        assignment.trainRows(),
-                        scratch.resolve("train"),
-                        hadoop,
-                        source.spec().vocabularySize());
+        try (RunRows rows =
+                        RunRows.open(assignment, scratch, hadoop, source.spec().vocabularySize());
                 Parameters parameters =
-                        new Parameters(tuned.plan(), config.model().computeType(), device, sharding(), states());
-                AdamW optimizer = new AdamW(parameters, config.step(), states());
-                @Nullable Offload activations = activations()) {
-            rows.require(content());
+                        new Parameters(tuned.plan(), config.model().computeType(), device, sharding(), place.states());
+                AdamW optimizer = new AdamW(parameters, config.step(), place.states());
+                @Nullable Offload activations = place.activations()) {
             initialise(source, tuned, parameters);
             reporter.phase("connect", 0);
             try (ProcessGroups groups = ProcessGroups.open(
@@ -122,26 +107,7 @@ final class RankRun {
                 assignment.mesh().worldSize());
     }
 
-    private StateHome states() {
-        if (!config.parallel().offloadsOptimizer()) {
-            return StateHome.on(device());
-        }
-        return config.parallel().device() == ParallelConfig.Device.CPU
-                ? StateHome.mappedIn(scratch)
-                : StateHome.on(new Device("cpu"));
-    }
-
-    private @Nullable Offload activations() {
-        if (!config.parallel().offloadsActivations()) {
-            return null;
-        }
-        return config.parallel().device() == ParallelConfig.Device.CPU
-                ? Offload.toFiles(scratch)
-                : Offload.toHost(assignment.deviceIndex());
-    }
-
-    private record Trained(
-            ParameterSharing sharing, AdamW optimizer, PackedDataset rows, Optional<Offload> activations) {}
+    private record Trained(ParameterSharing sharing, AdamW optimizer, RunRows rows, Optional<Offload> activations) {}
 
     private long train(ModelDirectory source, TunedModel tuned, Trained trained, ProcessGroups groups)
             throws IOException {
@@ -161,21 +127,20 @@ final class RankRun {
                         timeline,
                         reporter::progress));
         List<String> warnings = new ArrayList<>();
-        ResumeTerms terms =
-                ResumeTerms.of(config, assignment.mesh(), trained.rows().fingerprint());
+        ResumeTerms terms = ResumeTerms.of(
+                config, assignment.mesh(), Optional.of(trained.rows().fingerprint()));
         Optional<Checkpoint> resumed = checkpoints.latest(terms, warnings);
         warnings.forEach(reporter::warning);
         resumed.ifPresent(checkpoint -> checkpoints.restore(checkpoint, model));
 
-        RankBatches batches = batches(trained.rows(), tuned.spec());
+        RankBatches batches = trained.rows().training(tuned.spec(), reporter);
         CausalLm policy = policy(tuned, trained, groups);
         Optional<TrainerLog> log =
                 assignment.rank() == 0 ? Optional.of(log(tuned, batches, resumed)) : Optional.empty();
         try (checkpoints;
-                EvaluationRows evalRows = evaluationRows(tuned.spec().vocabularySize());
                 RunReference references = new RunReference(
                         config, new RunReference.Start(source, tuned, parameters.device(), hadoop), policy, groups)) {
-            Objective objective = objective(policy, references, rowSets(trained.rows(), evalRows), agreement);
+            Objective objective = objective(policy, references, trained.rows().all(), agreement);
             SequenceStep sequence = new SequenceStep(policy, objective, groups.sequenceParallel(), timeline);
             TrainStep step = new TrainStep(
                     sequence,
@@ -184,9 +149,8 @@ final class RankRun {
                     config.step().maxGradNorm(),
                     new GradientStrategies(
                             config.step().strategies(), config.step().seed()));
-            List<EvaluationPass> evaluations = evalRows.sets().stream()
-                    .map(set -> new EvaluationPass(
-                            set.name(), sequence, evaluated(set.rows()), agreement, reporter::progress))
+            List<EvaluationPass> evaluations = trained.rows().evaluation().stream()
+                    .map(set -> new EvaluationPass(set.name(), sequence, set.batches(), agreement, reporter::progress))
                     .toList();
             TrainLoop loop = new TrainLoop(
                     config,
@@ -199,52 +163,17 @@ final class RankRun {
                             evaluations,
                             log,
                             reporter,
-                            memory(),
+                            place.memory(),
                             room(policy, agreement, copy(tuned)),
                             timeline,
                             new StepProfile(timeline, Folder.at(config.output().outputDir(), hadoop), assignment)),
-                    resumed.map(Checkpoint::state).orElseGet(() -> beginning(terms)));
+                    resumed.map(Checkpoint::state)
+                            .orElseGet(() -> beginning(terms, trained.rows().fingerprint())));
             TrainState end = loop.run();
             finish(evaluations, log, end);
             export(source, tuned, model, end);
             return end.step();
         }
-    }
-
-    /** Rows of a step are dealt to groups by what they cost, which is said with what it is worth. */
-    private RankBatches batches(PackedDataset rows, ModelSpec spec) {
-        RankBatches inOrder = RankBatches.training(rows, assignment.mesh(), assignment.rank(), config.step());
-        RowCost cost = spec::flopsOfDocument;
-        Meeting meeting = config.parallel().zeroStage() >= 2 ? Meeting.BEHIND_MICRO_BATCH : Meeting.BEHIND_STEP;
-        RankBatches balanced = inOrder.balanced(cost, meeting);
-        if (assignment.rank() == 0 && assignment.mesh().dataParallelSize() > 1) {
-            reporter.note(
-                    "groups are expected to wait %.1f %% of the first %d steps for each other (%.1f %% with rows in order)"
-                            .formatted(
-                                    100 * balanced.expectedWait(cost, meeting, STEPS_EXPECTED),
-                                    Math.min(STEPS_EXPECTED, balanced.totalSteps()),
-                                    100 * inOrder.expectedWait(cost, meeting, STEPS_EXPECTED)));
-        }
-        return balanced;
-    }
-
-    private Device device() {
-        if (config.parallel().device() == ParallelConfig.Device.CPU) {
-            return new Device("cpu");
-        }
-        if (!torch.cuda_is_available()) {
-            throw new ConfigException(
-                    "device",
-                    List.of(
-                            "cuda, but libtorch finds no CUDA device here; use the build with -Pgpu and check LD_LIBRARY_PATH and the driver, or set device: cpu"));
-        }
-        return new Device("cuda:" + assignment.deviceIndex());
-    }
-
-    private DeviceMemory memory() {
-        return config.parallel().device() == ParallelConfig.Device.CPU
-                ? DeviceMemory.host()
-                : DeviceMemory.cuda(assignment.deviceIndex());
     }
 
     /** Of weights, masters and moments: this rank's share, in float32. */
@@ -259,13 +188,11 @@ final class RankRun {
 
     /** @param copy bytes of host memory that a save will take */
     private Optional<ActivationRoom> room(CausalLm policy, Agreement agreement, long copy) {
-        if (config.model().activationMemory().kind() != ActivationMemory.Kind.AUTO) {
+        boolean stay = !config.parallel().offloadsActivations(); // what is away takes none of the device's memory
+        if (config.model().activationMemory().kind() != ActivationMemory.Kind.AUTO || !stay) {
             return Optional.empty();
         }
-        boolean shared = config.parallel().device() == ParallelConfig.Device.CPU;
-        String device = shared ? assignment.host() : "device of rank " + assignment.rank();
-        return Optional.of(
-                new ActivationRoom(policy, memory(), agreement, new ActivationRoom.Place(device, shared ? copy : 0)));
+        return Optional.of(new ActivationRoom(policy, place.memory(), agreement, place.place(copy)));
     }
 
     private void initialise(ModelDirectory source, TunedModel tuned, Parameters parameters) {
@@ -316,19 +243,6 @@ final class RankRun {
         return new Preference(preference, policy.head(), reference, references.group());
     }
 
-    private List<RunReference.RowSet> rowSets(PackedDataset trainRows, EvaluationRows evalRows) {
-        List<RunReference.RowSet> sets = new ArrayList<>();
-        sets.add(new RunReference.RowSet(assignment.trainRows(), evaluated(trainRows)));
-        evalRows.sets().forEach(set -> sets.add(new RunReference.RowSet(set.folder(), evaluated(set.rows()))));
-        return sets;
-    }
-
-    /** All of {@code rows} once. */
-    private RankBatches evaluated(PackedDataset rows) {
-        return RankBatches.evaluation(
-                rows, assignment.mesh(), assignment.rank(), config.evaluation().rowsPerRank());
-    }
-
     /** An adapter's parameters count too, as in transformers. */
     private TrainerLog log(TunedModel tuned, RankBatches batches, Optional<Checkpoint> resumed) {
         Folder output = Folder.at(config.output().outputDir(), hadoop);
@@ -340,43 +254,8 @@ final class RankRun {
                 .orElseGet(() -> TrainerLog.begin(output, run, Clock.systemUTC()));
     }
 
-    private TrainState beginning(ResumeTerms terms) {
-        return new TrainState(0, 0, 0, 0, 0, 0, 0, config.step().seed(), terms.order(), terms.rowsFingerprint(), 0);
-    }
-
-    /** Rows to evaluate on, open for the loop. */
-    private record EvaluationRows(List<Open> sets) implements AutoCloseable {
-
-        /** One set. */
-        record Open(String name, String folder, PackedDataset rows) {}
-
-        @Override
-        public void close() throws IOException {
-            for (Open set : sets) {
-                set.rows().close();
-            }
-        }
-    }
-
-    private EvaluationRows evaluationRows(int vocabulary) throws IOException {
-        EvaluationRows opened = new EvaluationRows(new ArrayList<>());
-        try {
-            for (EvaluationSet set : assignment.evalRows()) {
-                PackedDataset rows = PackedDataset.open(set.folder(), scratch.resolve(set.name()), hadoop, vocabulary);
-                opened.sets().add(new EvaluationRows.Open(set.name(), set.folder(), rows));
-                rows.require(content());
-            }
-            return opened;
-        } catch (IOException | RuntimeException e) { // sets that are open already
-            opened.close();
-            throw e;
-        }
-    }
-
-    private PackedDataset.Content content() {
-        return config.tuning().stage() == TuningConfig.Stage.DPO
-                ? PackedDataset.Content.PAIRS
-                : PackedDataset.Content.TEXTS;
+    private TrainState beginning(ResumeTerms terms, String rowsFingerprint) {
+        return new TrainState(0, 0, 0, 0, 0, 0, 0, config.step().seed(), terms.order(), rowsFingerprint, 0);
     }
 
     private void finish(List<EvaluationPass> evaluations, Optional<TrainerLog> log, TrainState end) throws IOException {

@@ -11,6 +11,8 @@ import ulysses.runtime.checkpoint.Checkpoint;
 import ulysses.runtime.checkpoint.CheckpointReader;
 import ulysses.runtime.checkpoint.CheckpointStore;
 import ulysses.runtime.checkpoint.CheckpointWriter;
+import ulysses.runtime.checkpoint.ResumePoint;
+import ulysses.runtime.checkpoint.ResumeTerms;
 import ulysses.runtime.checkpoint.TrainState;
 import ulysses.runtime.collective.Timeline;
 import ulysses.runtime.config.TrainingConfig;

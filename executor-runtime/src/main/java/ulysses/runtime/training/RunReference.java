@@ -108,7 +108,8 @@ final class RunReference implements AutoCloseable {
                 weights.load(files);
             }
         }
-        CausalLm.Layers how = new CausalLm.Layers(config.parallel().device(), ActivationMemory.NONE);
+        CausalLm.Layers how = new CausalLm.Layers(config.parallel().device(), ActivationMemory.NONE)
+                .overlapping(config.parallel().overlapsExchange());
         return new ReferenceModel(new CausalLm(spec, sharing, Optional.empty(), how, group()), group());
     }
 

@@ -95,9 +95,9 @@ public final class SequenceStep {
         }
     }
 
-    /** What loss and metrics of a step are the mean of; at least 1. */
+    /** What loss and metrics of a step are the mean of, and are divided by, but for 0: tokens that are trained on, or pairs. */
     public long terms(StepBatches step) {
-        return Math.max(1, objective.terms(step));
+        return objective.terms(step);
     }
 
     /** Sums of no micro-batch. */
@@ -111,11 +111,12 @@ public final class SequenceStep {
         all[0] = sums.loss();
         System.arraycopy(sums.metrics(), 0, all, 1, sums.metrics().length);
         double[] total = agreement.sum(all);
+        long divisor = Math.max(1, terms);
         Map<String, Double> metrics = new LinkedHashMap<>();
         for (int i = 0; i < objective.metrics().size(); i++) {
-            metrics.put(objective.metrics().get(i), total[i + 1] / terms);
+            metrics.put(objective.metrics().get(i), total[i + 1] / divisor);
         }
-        return new Means(total[0] / terms, metrics);
+        return new Means(total[0] / divisor, metrics);
     }
 
     /**

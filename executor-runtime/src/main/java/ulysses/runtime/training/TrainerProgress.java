@@ -68,7 +68,7 @@ record TrainerProgress(
     /** Means of what was measured beside the loss since the last log. */
     Map<String, Double> metricsSinceLog() {
         Map<String, Double> means = new TreeMap<>();
-        metricSums.forEach((name, sum) -> means.put(name, sum / termsSinceLog));
+        metricSums.forEach((name, sum) -> means.put(name, sum / Math.max(1, termsSinceLog)));
         return means;
     }
 

@@ -8,7 +8,6 @@ import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Random;
-import org.apache.hadoop.conf.Configuration;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -16,9 +15,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import ulysses.runtime.checkpoint.Checkpoint.Check;
 import ulysses.runtime.data.PackedDataset;
-import ulysses.runtime.data.PackedDatasetWriter;
 import ulysses.runtime.data.PackedRow;
-import ulysses.runtime.data.PackedShardWriter;
+import ulysses.runtime.data.PackedRows;
 import ulysses.runtime.export.HuggingFaceExport;
 import ulysses.runtime.servers.FaultyProxy;
 import ulysses.runtime.servers.HdfsServer;
@@ -55,7 +53,7 @@ final class RealServersTest {
         Folder root = storage.folder(temporary);
         ModelDirectory model = CheckpointRun.model(root.folder("model"));
         List<PackedRow> rows = List.of(row(5), row(9), row(2));
-        writeRows(root.path("train"), rows, storage.configuration());
+        PackedRows.write(root.path("train"), rows, "rows", storage.configuration());
 
         try (PackedDataset dataset =
                 PackedDataset.open(root.path("train"), temporary.resolve("scratch"), storage.configuration())) {
@@ -139,18 +137,5 @@ final class RealServersTest {
             ids[i] = i % 8;
         }
         return new PackedRow(ids, ids.clone(), new int[] {tokens});
-    }
-
-    private static void writeRows(String folder, List<PackedRow> rows, Configuration hadoop) throws IOException {
-        PackedDatasetWriter writer = PackedDatasetWriter.of(folder, hadoop);
-        String shard = PackedDatasetWriter.shardName(0, 1);
-        try (PackedShardWriter out = writer.shard(shard)) {
-            for (PackedRow row : rows) {
-                out.add(row);
-            }
-            writer.commit(
-                    List.of(new PackedDatasetWriter.Shard(shard, out.finish())),
-                    new PackedDatasetWriter.Origin(16, "none", PackedDataset.Content.TEXTS, "", "rows"));
-        }
     }
 }

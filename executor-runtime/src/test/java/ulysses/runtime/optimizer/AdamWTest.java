@@ -14,6 +14,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import ulysses.runtime.config.StepConfig;
 import ulysses.runtime.config.TrainingConfig.ComputeType;
+import ulysses.runtime.memory.StateHome;
 import ulysses.runtime.memory.TensorArrays;
 import ulysses.runtime.memory.TensorScope;
 import ulysses.runtime.model.InitialWeights;
@@ -65,6 +66,28 @@ final class AdamWTest {
             assertThat(TensorArrays.relative(
                             moved(TensorArrays.values(parameters.master()), start), moved(weights, start)))
                     .isLessThan(1e-5); // float32 weights near 1 hold a movement of 1e-2 to six digits
+        }
+    }
+
+    /** As where moments are away, and gradients are brought to them. */
+    @Test
+    void piecesChangeNoBit() {
+        StepConfig config = config(0.1, 0.9, 0.999, 1e-8);
+        try (Parameters whole = SmallModels.parameters(SmallModels.llama(), ComputeType.FLOAT32);
+                Parameters cut = SmallModels.parameters(SmallModels.llama(), ComputeType.FLOAT32);
+                AdamW atOnce = new AdamW(whole, config);
+                AdamW inPieces = new AdamW(cut, config, StateHome.on(new Device("cpu")), 64)) {
+            assertThat(whole.elements()).isGreaterThan(1000);
+            for (int step = 1; step <= STEPS; step++) {
+                setGradients(whole, new Random(step));
+                setGradients(cut, new Random(step));
+                atOnce.step(1e-3);
+                inPieces.step(1e-3);
+            }
+
+            assertThat(TensorArrays.values(cut.master())).isEqualTo(TensorArrays.values(whole.master()));
+            assertThat(TensorArrays.values(inPieces.secondMoment()))
+                    .isEqualTo(TensorArrays.values(atOnce.secondMoment()));
         }
     }
 

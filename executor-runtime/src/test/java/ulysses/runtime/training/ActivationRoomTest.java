@@ -49,6 +49,13 @@ final class ActivationRoomTest {
         });
     }
 
+    /** 64 GB for 8 ranks whose next step takes 6 GB of each again: 2 GB of each are left, of which 80 % are used. */
+    @Test
+    void everyRankOfAHostNeedsItsOwnRoomForAStep() {
+        assertThat(ActivationRoom.left(64_000, 8, 6_000, 0)).isEqualTo(1_600);
+        assertThat(ActivationRoom.left(64_000, 1, 6_000, 400)).isEqualTo(46_000);
+    }
+
     private static CausalLm model(ModelSpec spec, Parameters parameters, Collectives group, ActivationMemory memory) {
         return new CausalLm(spec, parameters, new CausalLm.Layers(ParallelConfig.Device.CPU, memory), group);
     }

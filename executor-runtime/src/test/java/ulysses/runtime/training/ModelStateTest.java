@@ -1,6 +1,7 @@
 package ulysses.runtime.training;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -29,6 +30,7 @@ import ulysses.runtime.weights.AdapterDirectory;
 import ulysses.runtime.weights.Folder;
 import ulysses.runtime.weights.ModelDirectory;
 import ulysses.runtime.weights.ModelSpec;
+import ulysses.runtime.weights.StorageException;
 import ulysses.runtime.weights.TunedModel;
 import ulysses.runtime.weights.WrittenFile;
 
@@ -76,29 +78,8 @@ final class ModelStateTest {
     void allStatesComeBackBitForBitOnAnyNumberOfRanks(ComputeType compute, int writing, int reading, String type) {
         TunedModel tuned = tuned(type);
         How how = How.PLAIN.with(compute);
-        RankMesh mesh = new RankMesh(writing, writing);
-        Folder folder = Folder.at(directory.toString(), new Configuration());
-        CheckpointWriter writer = new CheckpointWriter(new CheckpointStore(folder.folder("output")), 1, "run", mesh);
-        List<List<WrittenFile>> files = new CopyOnWriteArrayList<>();
-        List<State[]> written = RankThreads.run(mesh, groups -> {
-            try (TrainingRank rank = TrainingRank.of(tuned, how, groups)) {
-                train(rank, mesh, groups, STEPS);
-                int worldRank = groups.world().rank();
-                try (ModelState.Weights weights = rank.state().weights(worldRank, writing)) {
-                    files.add(writer.writeRank(
-                            STEPS, worldRank, weights.tensors(), rank.state().optimizerStates(worldRank, writing)));
-                }
-                State then = State.of(rank);
-                train(rank, mesh, groups, 1);
-                return new State[] {then, State.of(rank)};
-            }
-        });
-        folder.folder("model").write("config.json", CONFIG.getBytes(StandardCharsets.UTF_8));
-        List<WrittenFile> all = files.stream().flatMap(List::stream).toList();
-        TrainState state = new TrainState(STEPS, 0, 0, 0, 0, 0, 0, 7, "config", "data", 0);
-        Checkpoint checkpoint = tuned.adapter()
-                .map(lora -> writer.commitAdapter(all, state, "{}", lora, new AdapterDirectory.Origin("m", List.of())))
-                .orElseGet(() -> writer.commit(all, state, "{}", ModelDirectory.open(folder.folder("model")), SPEC));
+        List<State[]> written = new CopyOnWriteArrayList<>();
+        Checkpoint checkpoint = written(tuned, how, writing, written);
         expectFolder(checkpoint, tuned);
 
         RankMesh other = new RankMesh(reading, reading);
@@ -124,6 +105,51 @@ final class ModelStateTest {
                         .isLessThan(compute == ComputeType.FLOAT32 ? 1e-6 : 1e-3);
             }
         }
+    }
+
+    /** A checkpoint of {@code ranks}; {@code states} gets those of each as written and a step later. */
+    private Checkpoint written(TunedModel tuned, How how, int ranks, List<State[]> states) {
+        RankMesh mesh = new RankMesh(ranks, ranks);
+        Folder folder = Folder.at(directory.toString(), new Configuration());
+        CheckpointWriter writer = new CheckpointWriter(new CheckpointStore(folder.folder("output")), 1, "run", mesh);
+        List<List<WrittenFile>> files = new CopyOnWriteArrayList<>();
+        states.addAll(RankThreads.run(mesh, groups -> {
+            try (TrainingRank rank = TrainingRank.of(tuned, how, groups)) {
+                train(rank, mesh, groups, STEPS);
+                int worldRank = groups.world().rank();
+                try (ModelState.Weights weights = rank.state().weights(worldRank, ranks)) {
+                    files.add(writer.writeRank(
+                            STEPS, worldRank, weights.tensors(), rank.state().optimizerStates(worldRank, ranks)));
+                }
+                State then = State.of(rank);
+                train(rank, mesh, groups, 1);
+                return new State[] {then, State.of(rank)};
+            }
+        }));
+        folder.folder("model").write("config.json", CONFIG.getBytes(StandardCharsets.UTF_8));
+        List<WrittenFile> all = files.stream().flatMap(List::stream).toList();
+        TrainState state = new TrainState(STEPS, 0, 0, 0, 0, 0, 0, 7, "config", "data", 0);
+        return tuned.adapter()
+                .map(lora -> writer.commitAdapter(all, state, "{}", lora, new AdapterDirectory.Origin("m", List.of())))
+                .orElseGet(() -> writer.commit(all, state, "{}", ModelDirectory.open(folder.folder("model")), SPEC));
+    }
+
+    /** What was trained and is not any more would come from the model that training began with, unnoticed. */
+    @ParameterizedTest(name = "{0} goes on as {1}")
+    @CsvSource({"full,freeze", "freeze,full", "full,lora"})
+    void otherParametersAreNotTakenUp(String before, String after) {
+        Checkpoint checkpoint = written(tuned(before), How.PLAIN, 1, new CopyOnWriteArrayList<>());
+
+        RankThreads.run(new RankMesh(1, 1), groups -> {
+            try (TrainingRank rank = TrainingRank.of(tuned(after), How.PLAIN, groups);
+                    CheckpointReader reader = CheckpointReader.open(checkpoint)) {
+                assertThatThrownBy(() -> rank.state().restore(reader, STEPS, () -> {}))
+                        .isInstanceOf(StorageException.class)
+                        .hasMessageContaining("resume with the finetuning_type, layers and modules it was trained with")
+                        .hasMessageContaining("lm_head.weight");
+                return rank;
+            }
+        });
     }
 
     private static TunedModel tuned(String type) {

@@ -23,10 +23,8 @@ import org.junit.jupiter.api.io.TempDir;
 import ulysses.runtime.collective.RankProcesses;
 import ulysses.runtime.config.ConfigFile;
 import ulysses.runtime.config.TrainingConfig;
-import ulysses.runtime.data.PackedDataset;
-import ulysses.runtime.data.PackedDatasetWriter;
 import ulysses.runtime.data.PackedRow;
-import ulysses.runtime.data.PackedShardWriter;
+import ulysses.runtime.data.PackedRows;
 import ulysses.runtime.mesh.EvaluationSet;
 import ulysses.runtime.mesh.RankEvent;
 import ulysses.runtime.model.SmallModels;
@@ -387,16 +385,7 @@ final class RankMainTest {
     }
 
     private void writeRows(String name, List<PackedRow> rows) throws IOException {
-        PackedDatasetWriter writer = PackedDatasetWriter.of(folder.resolve(name).toString(), new Configuration());
-        String shard = PackedDatasetWriter.shardName(0, 1);
-        try (PackedShardWriter out = writer.shard(shard)) {
-            for (PackedRow row : rows) {
-                out.add(row);
-            }
-            writer.commit(
-                    List.of(new PackedDatasetWriter.Shard(shard, out.finish())),
-                    new PackedDatasetWriter.Origin(80, "none", PackedDataset.Content.TEXTS, "", name));
-        }
+        PackedRows.write(folder.resolve(name).toString(), rows, name, new Configuration());
     }
 
     private List<String> files(String name) throws IOException {

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
@@ -11,10 +12,8 @@ import org.apache.hadoop.conf.Configuration;
 import ulysses.runtime.collective.RankProcesses;
 import ulysses.runtime.config.ConfigFile;
 import ulysses.runtime.config.TrainingConfig;
-import ulysses.runtime.data.PackedDataset;
-import ulysses.runtime.data.PackedDatasetWriter;
 import ulysses.runtime.data.PackedRow;
-import ulysses.runtime.data.PackedShardWriter;
+import ulysses.runtime.data.PackedRows;
 import ulysses.runtime.mesh.RankEvent;
 
 /**
@@ -53,17 +52,12 @@ final class StageMemory {
 
     private static void writeRows(Path folder, int length, int vocabulary) throws IOException {
         Random random = new Random(0);
-        PackedDatasetWriter writer = PackedDatasetWriter.of(folder.toString(), new Configuration());
-        String shard = PackedDatasetWriter.shardName(0, 1);
-        try (PackedShardWriter rows = writer.shard(shard)) {
-            for (int row = 0; row < STEPS; row++) {
-                int[] ids = random.ints(length, 0, vocabulary).toArray();
-                rows.add(new PackedRow(ids, ids.clone(), new int[] {length}));
-            }
-            writer.commit(
-                    List.of(new PackedDatasetWriter.Shard(shard, rows.finish())),
-                    new PackedDatasetWriter.Origin(length, "memory", PackedDataset.Content.TEXTS, "none", "memory"));
+        List<PackedRow> rows = new ArrayList<>();
+        for (int row = 0; row < STEPS; row++) {
+            int[] ids = random.ints(length, 0, vocabulary).toArray();
+            rows.add(new PackedRow(ids, ids.clone(), new int[] {length}));
         }
+        PackedRows.write(folder.toString(), rows, "memory", new Configuration());
     }
 
     private static long peak(Path folder, String keys) throws IOException {

@@ -1,4 +1,4 @@
-package ulysses.runtime.training;
+package ulysses.runtime.checkpoint;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -13,10 +13,6 @@ import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import ulysses.runtime.checkpoint.Checkpoint;
-import ulysses.runtime.checkpoint.CheckpointManifest;
-import ulysses.runtime.checkpoint.CheckpointRun;
-import ulysses.runtime.checkpoint.CheckpointStore;
 import ulysses.runtime.config.ConfigException;
 import ulysses.runtime.config.TrainingConfig.Output;
 import ulysses.runtime.config.TrainingConfig.Reporting;
@@ -140,7 +136,7 @@ final class ResumePointTest {
     }
 
     private Optional<Checkpoint> prepare(int attempt, Output output) {
-        ResumeTerms terms = new ResumeTerms("data", "config");
+        ResumeTerms terms = new ResumeTerms(Optional.of("data"), "config");
         return new ResumePoint(output, attempt, RUN, store, hadoop).prepare(terms, warnings);
     }
 

@@ -1,11 +1,9 @@
-package ulysses.runtime.training;
+package ulysses.runtime.checkpoint;
 
 import java.util.List;
 import java.util.Optional;
 import org.apache.hadoop.conf.Configuration;
 import org.jspecify.annotations.Nullable;
-import ulysses.runtime.checkpoint.Checkpoint;
-import ulysses.runtime.checkpoint.CheckpointStore;
 import ulysses.runtime.config.ConfigException;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.weights.Folder;
@@ -13,31 +11,37 @@ import ulysses.runtime.weights.StorageException;
 
 /**
  * Where an attempt begins: at the newest checkpoint that an earlier attempt of this run wrote; else at the one that was asked for;
- * else at the newest that is complete. Checkpoints of an earlier run are replaced with {@code overwrite_output_dir} alone. For one
- * process, rank 0's.
+ * else at the newest that is complete. Checkpoints of an earlier run are replaced with {@code overwrite_output_dir} alone. The driver
+ * chooses before it starts ranks, so that what can't go on is refused there; rank 0 alone prepares.
  *
  * @param output what the user asked for
  * @param attempt number of this attempt, from 1
  * @param runId names the run
  * @param store the checkpoints of {@code output}
  */
-record ResumePoint(
+public record ResumePoint(
         TrainingConfig.Output output, int attempt, String runId, CheckpointStore store, Configuration hadoop) {
 
     /**
-     * Chooses the checkpoint and removes what lies after it, complete or not, and what dead attempts left. A checkpoint that can't be
-     * read now stops the run before anything is removed, and so do checkpoints none of which is whole.
+     * Chooses the checkpoint and removes nothing. One that can't be read now stops the run, and so do checkpoints none of which is whole.
      *
      * @param terms of this run
+     * @param check what makes one whole
      * @param warnings gets what was passed over
      * @throws StorageException when it is not certain where to begin
      * @throws ConfigException when resuming is turned off, but there is a checkpoint that nobody said to replace; or the chosen one
      *     holds the model alone or was written under other terms
      */
-    Optional<Checkpoint> prepare(ResumeTerms terms, List<String> warnings) {
-        Optional<Checkpoint> chosen = ofThisRun(warnings).or(() -> asTold(warnings));
+    public Optional<Checkpoint> choose(ResumeTerms terms, Checkpoint.Check check, List<String> warnings) {
+        Optional<Checkpoint> chosen = ofThisRun(check, warnings).or(() -> asTold(check, warnings));
         chosen.ifPresent(ResumePoint::requireOptimizerStates);
         chosen.ifPresent(terms::require);
+        return chosen;
+    }
+
+    /** Chooses by checksums, and removes what lies after the chosen one, complete or not, and what dead attempts left. */
+    public Optional<Checkpoint> prepare(ResumeTerms terms, List<String> warnings) {
+        Optional<Checkpoint> chosen = choose(terms, Checkpoint.Check.CHECKSUMS, warnings);
         store.discardAfter(chosen.map(checkpoint -> checkpoint.state().step()).orElse(0L));
         store.collectOrphans();
         return chosen;
@@ -53,17 +57,15 @@ record ResumePoint(
         }
     }
 
-    private Optional<Checkpoint> ofThisRun(List<String> warnings) {
-        return attempt == 1
-                ? Optional.empty()
-                : passingOver(store.newestOf(runId, Checkpoint.Check.CHECKSUMS), warnings);
+    private Optional<Checkpoint> ofThisRun(Checkpoint.Check check, List<String> warnings) {
+        return attempt == 1 ? Optional.empty() : passingOver(store.newestOf(runId, check), warnings);
     }
 
-    private Optional<Checkpoint> asTold(List<String> warnings) {
+    private Optional<Checkpoint> asTold(Checkpoint.Check check, List<String> warnings) {
         @Nullable String wanted = output.resumeFromCheckpoint();
         boolean never = TrainingConfig.Output.NEVER_RESUME.equals(wanted);
         if (wanted != null && !never) {
-            return Optional.of(store.open(Folder.at(wanted, hadoop), Checkpoint.Check.CHECKSUMS));
+            return Optional.of(store.open(Folder.at(wanted, hadoop), check));
         }
         if (output.startsAnew()) {
             return Optional.empty();
@@ -72,7 +74,7 @@ record ResumePoint(
             store.completeSteps().stream().findFirst().ifPresent(this::refuseToReplace);
             return Optional.empty();
         }
-        return passingOver(store.newest(Checkpoint.Check.CHECKSUMS), warnings);
+        return passingOver(store.newest(check), warnings);
     }
 
     private void refuseToReplace(long newest) {
