@@ -29,7 +29,8 @@ class RankCoresTest {
     void givesAllCoresOfAnExecutorToItsRankAndOneToAnyOtherTask(@TempDir Path directory) throws Exception {
         Set<String> seen = ConcurrentHashMap.newKeySet();
 
-        try (LocalCluster cluster = LocalCluster.start(new EmbeddedCluster(1, 2, 1024), Map.of(RankCores.KEY, "2"))) {
+        try (LocalCluster cluster = LocalCluster.start(
+                new EmbeddedCluster(1, 2, 1024), Map.of(RankCores.KEY, "2", "spark.executorEnv.OMP_NUM_THREADS", ""))) {
             TrainingConfig config = Runs.config(
                     directory,
                     new ParallelConfig(
