@@ -7,7 +7,7 @@ import org.apache.spark.api.java.JavaSparkContext;
 /**
  * All rows of some files, each with its number; the numbers depend on nothing but the files.
  *
- * @param rows in the order of their numbers
+ * @param rows in no particular order
  * @param count how many
  */
 record NumberedRows(JavaRDD<RawRow> rows, long count) {

@@ -22,7 +22,8 @@ public final class BarrierLaunch {
     private static final ClassTag<Integer> INTEGER = ClassTag$.MODULE$.apply(Integer.class);
 
     private final JavaSparkContext spark;
-    private final Optional<ResourceProfile> profile;
+    private final Device device;
+    private @Nullable ResourceProfile profile;
     private final RankStarter starter;
 
     /**
@@ -37,14 +38,13 @@ public final class BarrierLaunch {
     BarrierLaunch(JavaSparkContext spark, Device device, RankStarter starter) {
         this.spark = spark;
         this.starter = starter;
-        boolean likeAnyTask = device == Device.CPU && !RankCores.differ(spark.getConf());
-        this.profile = likeAnyTask ? Optional.empty() : Optional.of(profile(spark, device));
+        this.device = device;
     }
 
     /** How many ranks can run at once right now. */
     public int slots() {
         ResourceProfile asked =
-                profile.orElseGet(() -> spark.sc().resourceProfileManager().defaultResourceProfile());
+                profile().orElseGet(() -> spark.sc().resourceProfileManager().defaultResourceProfile());
         return spark.sc().maxNumConcurrentTasks(asked);
     }
 
@@ -74,7 +74,7 @@ public final class BarrierLaunch {
                     .rdd()
                     .barrier()
                     .mapPartitions(task, false, INTEGER);
-            RDD<Integer> placed = profile.map(stage::withResources).orElse(stage);
+            RDD<Integer> placed = profile().map(stage::withResources).orElse(stage);
             requireAll(ranks, placed.toJavaRDD().collect());
         } finally {
             spark.clearJobGroup();
@@ -108,13 +108,22 @@ public final class BarrierLaunch {
     }
 
     /** For the tasks only: a profile that also asks for executors needs dynamic allocation, which barrier stages forbid. */
-    private static ResourceProfile profile(JavaSparkContext spark, Device device) {
+    private Optional<ResourceProfile> profile() {
+        boolean likeAnyTask = device == Device.CPU && !RankCores.differ(spark.getConf());
+        if (profile == null && !likeAnyTask) {
+            profile = added();
+        }
+        return Optional.ofNullable(profile);
+    }
+
+    /** Made when it is asked for, since Spark refuses one that doesn't fit with words of its own; see {@code Preflight}. */
+    private ResourceProfile added() {
         TaskResourceRequests requests = new TaskResourceRequests().cpus(RankCores.of(spark.getConf()));
         if (device == Device.CUDA) {
             requests.resource("gpu", 1.0);
         }
-        ResourceProfile profile = new ResourceProfileBuilder().require(requests).build();
-        spark.sc().resourceProfileManager().addResourceProfile(profile);
-        return profile;
+        ResourceProfile made = new ResourceProfileBuilder().require(requests).build();
+        spark.sc().resourceProfileManager().addResourceProfile(made);
+        return made;
     }
 }

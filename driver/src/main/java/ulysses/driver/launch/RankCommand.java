@@ -21,6 +21,8 @@ import java.util.stream.Stream;
 import javax.xml.stream.XMLOutputFactory;
 import javax.xml.stream.XMLStreamException;
 import javax.xml.stream.XMLStreamWriter;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.security.UserGroupInformation;
 import org.apache.spark.SparkConf;
 import org.jspecify.annotations.Nullable;
 
@@ -39,6 +41,7 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
 
     private static final String CACHE_PROPERTY = "org.bytedeco.javacpp.cachedir";
 
+    private static final String USER = "HADOOP_USER_NAME";
     private static final String NCCL_FILE = "NCCL_CONF_FILE";
 
     RankCommand {
@@ -187,8 +190,8 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
         return usable ? Optional.empty() : Optional.of(directory.resolveSibling("javacpp"));
     }
 
-    private static Map<String, String> environment(Wishes wishes) {
-        Map<String, String> environment = new HashMap<>();
+    private static Map<String, String> environment(Wishes wishes) throws IOException {
+        Map<String, String> environment = new HashMap<>(identity(wishes.directory()));
         environment.put("OMP_NUM_THREADS", Integer.toString(wishes.threads()));
         environment.put("MKL_NUM_THREADS", Integer.toString(wishes.threads()));
         // Threads that wait for work sleep instead of spinning: an addition took 17 ms spinning on a shared machine,
@@ -210,6 +213,18 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
             environment.put(NCCL_FILE, System.getenv().getOrDefault(NCCL_FILE, ncclFile(wishes.directory())));
         }
         return environment;
+    }
+
+    /** Whom file systems know: the user that the executor's task works for, not the one that owns its process; or that user's tokens. */
+    private static Map<String, String> identity(Path directory) throws IOException {
+        UserGroupInformation user = UserGroupInformation.getCurrentUser();
+        if (!UserGroupInformation.isSecurityEnabled()) {
+            return Map.of(USER, user.getShortUserName());
+        }
+        Path tokens = directory.resolve("hadoop.tokens");
+        user.getCredentials()
+                .writeTokenStorageFile(new org.apache.hadoop.fs.Path(tokens.toUri()), new Configuration(false));
+        return Map.of(UserGroupInformation.HADOOP_TOKEN_FILE_LOCATION, tokens.toString());
     }
 
     /** The driver's file system settings (such as {@code spark.hadoop.fs.s3a.endpoint}), found first on the child's class path. */

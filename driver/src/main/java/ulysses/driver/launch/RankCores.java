@@ -24,13 +24,13 @@ public final class RankCores {
         return conf.contains(key(conf));
     }
 
-    /** Cores of a rank, at least 1. */
+    /** Cores of a rank. */
     public static int of(SparkConf conf) {
         return conf.getInt(key(conf), 1);
     }
 
     /** Whether ranks take other cores than tasks that prepare data, so that their stage needs a resource profile. */
-    static boolean differ(SparkConf conf) {
+    public static boolean differ(SparkConf conf) {
         return of(conf) != conf.getInt(OF_ANY_TASK, 1);
     }
 }

@@ -64,7 +64,7 @@ record ClusterSlots(IntSupplier offered, OptionalInt expected, LongSupplier nano
     /** Slots that the settings ask for: executors times the tasks that fit one by cores; GPUs are judged by what is offered. */
     static OptionalInt expected(SparkConf conf) {
         String master = conf.get("spark.master", "");
-        int perRank = RankCores.of(conf);
+        int perRank = Math.max(1, RankCores.of(conf)); // less is refused by SparkSettings
         Matcher embedded = LOCAL_CLUSTER.matcher(master);
         if (embedded.matches()) {
             int cores = Integer.parseInt(embedded.group(2));

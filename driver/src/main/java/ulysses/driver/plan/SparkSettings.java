@@ -87,9 +87,11 @@ final class SparkSettings {
 
     private void requireCoresThatFit() {
         int perRank = RankCores.of(conf);
-        int cores = conf.getInt("spark.executor.cores", perRank);
-        if (perRank > cores) {
-            String key = RankCores.key(conf);
+        String key = RankCores.key(conf);
+        int cores = conf.getInt("spark.executor.cores", hasOneCoreByDefault() ? 1 : Math.max(1, perRank));
+        if (perRank < 1) {
+            problems.add(new Problem(key, Integer.toString(perRank), "is no number of cores", "set it to at least 1"));
+        } else if (perRank > cores) {
             problems.add(new Problem(
                     key,
                     Integer.toString(perRank),
@@ -99,7 +101,7 @@ final class SparkSettings {
     }
 
     private void requireResourceProfiles() {
-        if (isLocal() && conf.contains(RankCores.KEY)) {
+        if (isLocal() && RankCores.differ(conf)) {
             problems.add(new Problem(
                     RankCores.KEY,
                     conf.get(RankCores.KEY),
@@ -118,12 +120,17 @@ final class SparkSettings {
                     "spark.task.reaper.enabled is off; with it on (and spark.task.reaper.killTimeout=30s) Spark also ends tasks"
                             + " that do not react");
         }
-        if (master().startsWith("yarn") || master().startsWith("k8s")) {
+        if (hasOneCoreByDefault()) {
             if (!conf.contains("spark.executor.memoryOverhead")) {
                 notes.add(
                         "spark.executor.memoryOverhead is not set; rank processes live outside of the executor's heap and need it");
             }
         }
+    }
+
+    /** Where executors of which nobody says how many cores they have get one; a standalone Worker gives all of its own. */
+    private boolean hasOneCoreByDefault() {
+        return master().startsWith("yarn") || master().startsWith("k8s");
     }
 
     private String master() {

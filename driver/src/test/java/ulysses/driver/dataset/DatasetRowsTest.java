@@ -211,50 +211,55 @@ class DatasetRowsTest {
     }
 
     @Test
-    void readsParquetFilesInOrderAsOneFlatUnion() throws IOException {
-        session.sql("select 'Hi' as instruction, 'Ho' as output")
-                .coalesce(1)
-                .write()
-                .parquet(folder.resolve("written").toString());
+    void readsParquetFilesOfOneSchemaAsOneTableInTheOrderOfTheirNames() throws IOException {
         Path table = Files.createDirectory(folder.resolve("table"));
-        try (Stream<Path> files = Files.list(folder.resolve("written"))) {
-            Path one = files.filter(path -> path.toString().endsWith(".parquet"))
-                    .findFirst()
-                    .orElseThrow();
-            for (int i = 0; i < 5; i++) {
-                Files.copy(one, table.resolve("part-%04d.parquet".formatted(i)));
-            }
+        for (int i = 0; i < 5; i++) {
+            Files.copy(
+                    parquet("select 'Hi %d' as instruction, 'Ho' as output".formatted(i)),
+                    table.resolve("part %d [50%%25].parquet".formatted(i)));
         }
-
+        Files.copy(parquet("select 'Ho' as output, 'Hi 5' as instruction, 7 as more"), table.resolve("rest.parquet"));
         write("dataset_info.json", "{\"mine\": {\"file_name\": \"table\"}}");
         DatasetRegistry registry = DatasetRegistry.open(folder.toString(), spark.hadoopConfiguration());
 
         NumberedRows rows =
                 NumberedRows.read(spark, SourceFile.of(registry.entry("mine"), spark.hadoopConfiguration()));
 
-        assertThat(rows.count()).isEqualTo(5);
-        assertThat(rows.rows().map(RawRow::fileRow).collect()).containsExactly(0L, 1L, 2L, 3L, 4L);
-        assertThat(rows.rows().rdd().dependencies().size()).isEqualTo(5); // nested, a thousand overflow the stack
+        assertThat(rows.count()).isEqualTo(6);
+        assertThat(rows.rows().collect()).hasSize(6).allSatisfy(row -> {
+            assertThat(row.value().path("instruction").asText()).isEqualTo("Hi " + row.fileRow());
+            assertThat(row.place())
+                    .endsWith(
+                            row.fileRow() < 5
+                                    ? "/part %d [50%%25].parquet row 1".formatted(row.fileRow())
+                                    : "/rest.parquet row 1");
+        });
+        assertThat(rows.rows().rdd().dependencies().size()).isEqualTo(2); // tables, however many files
+    }
+
+    /** A file with what {@code query} gives. */
+    private Path parquet(String query) throws IOException {
+        Path written = Files.createTempDirectory(folder, "written").resolve("table");
+        session.sql(query).coalesce(1).write().parquet(written.toString());
+        try (Stream<Path> files = Files.list(written)) {
+            return files.filter(path -> path.toString().endsWith(".parquet"))
+                    .findFirst()
+                    .orElseThrow();
+        }
     }
 
     @Test
-    void refusesParquetWithADamagedPage() throws IOException {
-        session.sql("select 'Hi' as instruction, 'Ho' as output")
-                .coalesce(1)
-                .write()
-                .parquet(folder.resolve("written").toString());
-        Path file = folder.resolve("rows.parquet");
-        try (Stream<Path> files = Files.list(folder.resolve("written"))) {
-            byte[] bytes =
-                    Files.readAllBytes(files.filter(path -> path.toString().endsWith(".parquet"))
-                            .findFirst()
-                            .orElseThrow());
-            Arrays.fill(bytes, 4, 20, (byte) 0xff); // the header of the first page; all is well up to the footer
-            Files.write(file, bytes);
-        }
+    void refusesParquetWithADamagedPageAndNamesItsFile() throws IOException {
+        Path one = parquet("select 'Hi' as instruction, 'Ho' as output");
+        Path table = Files.createDirectory(folder.resolve("table"));
+        Files.copy(one, table.resolve("a.parquet"));
+        Files.copy(one, table.resolve("c.parquet"));
+        byte[] bytes = Files.readAllBytes(one);
+        Arrays.fill(bytes, 4, 20, (byte) 0xff); // the header of the first page; all is well up to the footer
+        Files.write(table.resolve("b.parquet"), bytes);
 
-        assertThat(refusal("{\"file_name\": \"rows.parquet\"}"))
-                .startsWith("DIR/rows.parquet can't be read as Parquet: ")
+        assertThat(refusal("{\"file_name\": \"table\"}"))
+                .startsWith("DIR/table/b.parquet can't be read as Parquet: ")
                 .endsWith("; write it again, or give it the ending of what it is");
     }
 

@@ -8,9 +8,11 @@ import java.net.URL;
 import java.net.URLClassLoader;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.security.PrivilegedExceptionAction;
 import java.util.List;
 import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.security.UserGroupInformation;
 import org.apache.spark.SparkConf;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -103,6 +105,18 @@ class RankCommandTest {
             assertThat(ranks.get("fs.s3a.endpoint")).isEqualTo("http://store:9000");
         }
         assertThat(settings).as("defaults stay out").doesNotContainKey("io.file.buffer.size");
+    }
+
+    /** An executor's process may belong to the cluster's user; files are to belong to who submitted the job. */
+    @Test
+    void worksOnFileSystemsAsTheUserOfTheTask() throws Exception {
+        RankCommand command = UserGroupInformation.createRemoteUser("alice")
+                .doAs((PrivilegedExceptionAction<RankCommand>) () -> RankCommand.prepare(
+                        wishes("GPU-aa"), new SparkConf(false), getClass().getClassLoader()));
+
+        assertThat(command.environment())
+                .containsEntry("HADOOP_USER_NAME", "alice")
+                .doesNotContainKey("HADOOP_TOKEN_FILE_LOCATION");
     }
 
     private RankCommand.Wishes wishes(String device) {

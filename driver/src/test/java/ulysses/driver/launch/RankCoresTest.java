@@ -1,6 +1,7 @@
 package ulysses.driver.launch;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.nio.file.Path;
 import java.util.List;
@@ -16,7 +17,10 @@ import org.apache.spark.api.java.JavaSparkContext;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import ulysses.driver.plan.Preflight;
+import ulysses.runtime.config.ConfigException;
 import ulysses.runtime.config.ParallelConfig;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.mesh.RankEvent;
@@ -45,6 +49,23 @@ class RankCoresTest {
             assertThat(seen).containsExactly("has threads: 2");
             assertThat(cleared.mesh().worldSize()).isEqualTo(1);
             assertThat(togetherWithAnother(cluster.spark())).containsExactly(true, true);
+        }
+    }
+
+    /** Spark would refuse the profile with words of its own. */
+    @ParameterizedTest(name = "{0}: {1}")
+    @CsvSource({
+        "3, spark.ulysses.rank.cores 3 is more than spark.executor.cores 2",
+        "0, spark.ulysses.rank.cores 0 is no number of cores"
+    })
+    void refusesWhatDoesNotFitAnExecutor(String cores, String message, @TempDir Path directory) {
+        TrainingConfig config = Runs.config(directory, Runs.twoRanks(1, 30));
+        Map<String, String> settings = Map.of(RankCores.KEY, cores, "spark.executor.cores", "2");
+
+        try (LocalCluster cluster = LocalCluster.start(new EmbeddedCluster(1, 2, 1024), settings)) {
+            assertThatThrownBy(() -> Preflight.of(cluster.spark(), config).check())
+                    .isInstanceOf(ConfigException.class)
+                    .hasMessageContaining(message);
         }
     }
 
