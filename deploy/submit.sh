@@ -117,9 +117,12 @@ case $master in
   k8s://*)
     [ -n "$image" ] || fail "--image is missing; name the image that deploy/Dockerfile made"
     if [ "$mode" = cluster ]; then
-      jar=local:///opt/ulysses/ulysses-on-spark.jar natives=local:///opt/ulysses/ulysses-natives.zip
+      jar=local:///opt/ulysses/ulysses-on-spark.jar
+      line+=(--conf spark.ulysses.rank.natives=/opt/ulysses/ulysses-natives)
+    else
+      line+=(--archives "$natives#ulysses-natives")
     fi
-    line+=(--conf "spark.kubernetes.container.image=$image" --archives "$natives#ulysses-natives"
+    line+=(--conf "spark.kubernetes.container.image=$image"
       --conf "spark.executor.memoryOverhead=$(overhead)"
       --conf "spark.kubernetes.executor.podTemplateFile=$here/deploy/kubernetes/executor-pod.yaml")
     discovery=/opt/ulysses/deploy/discover-gpus.sh

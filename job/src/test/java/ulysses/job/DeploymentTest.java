@@ -68,6 +68,9 @@ final class DeploymentTest {
         assertThat(OperatorFields.read().problems("SparkApplication", application))
                 .isEmpty();
         assertThat(application.path("mainClass").asText()).isEqualTo(Main.class.getName());
+        assertThat(application.at("/sparkConf/spark.ulysses.rank.natives").asText())
+                .isEqualTo("/opt/ulysses/ulysses-natives");
+        assertThat(application.at("/deps/archives").isMissingNode()).isTrue();
         NEEDED.forEach((key, value) -> assertThat(
                         application.path("sparkConf").path(key).asText())
                 .as(key)
@@ -155,8 +158,9 @@ final class DeploymentTest {
 
         assertThat(line)
                 .contains("local:///opt/ulysses/ulysses-on-spark.jar")
-                .contains("local:///opt/ulysses/ulysses-natives.zip#ulysses-natives");
+                .doesNotContain("--archives");
         assertThat(settings(line))
+                .containsEntry("spark.ulysses.rank.natives", "/opt/ulysses/ulysses-natives")
                 .containsEntry("spark.kubernetes.container.image", "ulysses:1")
                 .doesNotContainKey("spark.executor.resource.gpu.amount");
     }
