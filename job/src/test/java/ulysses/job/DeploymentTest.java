@@ -132,6 +132,30 @@ final class DeploymentTest {
                 .isEqualTo("run.yaml");
     }
 
+    @ParameterizedTest(name = "{0} cores, {1} ranks an executor: {2}")
+    @CsvSource({"1, 1, 4096m", "13, 1, 4096m", "14, 1, 4352m", "8, 8, 17152m"})
+    void anExecutorsHeapGrowsWithItsCores(String cores, String perExecutor, String heap) throws Exception {
+        List<String> line = dryRun(
+                "--master", "yarn", "--ranks", perExecutor, "--ranks-per-executor", perExecutor, "--cores", cores);
+
+        assertThat(line.get(line.indexOf("--executor-memory") + 1)).isEqualTo(heap);
+    }
+
+    @Test
+    void aGivenHeapStays() throws Exception {
+        List<String> line = dryRun("--master", "yarn", "--cores", "32", "--executor-memory", "3g");
+
+        assertThat(line.get(line.indexOf("--executor-memory") + 1)).isEqualTo("3g");
+    }
+
+    /** Which has no resource profiles. */
+    @Test
+    void givesCoresOfARankAsThoseOfTasksInLocalMode() throws Exception {
+        List<String> line = dryRun("--master", "local[2]", "--device", "cpu", "--cores", "2");
+
+        assertThat(settings(line)).containsEntry("spark.task.cpus", "2").doesNotContainKey("spark.ulysses.rank.cores");
+    }
+
     @Test
     void submitsToYarnWithTheMemoryOfRanksBesideTheHeap() throws Exception {
         List<String> line =
@@ -187,7 +211,8 @@ final class DeploymentTest {
                 "--master yarn --rank-memory 64 run.yaml | --rank-memory 64: give megabytes or gigabytes",
                 "--master k8s://h run.yaml | --image is missing; name the image that deploy/Dockerfile made",
                 "--master mesos://h run.yaml | --master mesos://h: use spark://..., yarn or k8s://...",
-                "--master yarn prepare | prepare: name a YAML file"
+                "--master yarn prepare | prepare: name a YAML file",
+                "--master spark://h:7077 --deploy-mode cluster run.yaml | --deploy-mode cluster: on spark://h:7077 nobody learns how"
             })
     void saysWhatIsWrongBeforeAnythingIsSubmitted(String arguments, String message) throws Exception {
         JobRun run = submit(List.of(arguments.split(" ", -1)));
