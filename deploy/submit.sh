@@ -141,7 +141,7 @@ case $master in
   local*) line+=(--archives "$natives#ulysses-natives") ;;
   *) fail "--master $master: use spark://..., yarn or k8s://..." ;;
 esac
-if [ "$device" = cuda ]; then # asked for by the stage of ranks alone, so preparing data takes no GPU
+if [ "$device" = cuda ]; then # asked for by the stage of ranks alone, so tasks that prepare data use no GPU
   line+=(--conf "spark.executor.resource.gpu.amount=$per_executor")
   case $master in # a standalone Worker has its own discovery script
     yarn) line+=(--files "$discovery" --conf spark.executor.resource.gpu.discoveryScript=./discover-gpus.sh) ;;

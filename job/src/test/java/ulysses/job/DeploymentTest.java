@@ -31,6 +31,9 @@ final class DeploymentTest {
     /** What a barrier stage of rank processes needs, wherever it runs. */
     private static final Map<String, String> NEEDED = Map.of(
             "spark.dynamicAllocation.enabled", "false",
+            "spark.metrics.namespace", "ulysses",
+            "spark.metrics.conf.*.sink.prometheusServlet.class", "org.apache.spark.metrics.sink.PrometheusServlet",
+            "spark.metrics.conf.*.sink.prometheusServlet.path", "/metrics/prometheus",
             "spark.speculation", "false",
             "spark.scheduler.minRegisteredResourcesRatio", "1.0",
             "spark.scheduler.barrier.maxConcurrentTasksCheck.interval", "1s",
@@ -80,7 +83,9 @@ final class DeploymentTest {
                 .isEqualTo(kind.equals("ScheduledSparkApplication") ? "yesterday" : "none");
         assertThat(Integer.parseInt(
                         parsed(application.path("arguments")).overrides().getOrDefault("num_ranks", "")))
-                .isEqualTo(application.path("executor").path("instances").asInt());
+                .as("ranks: one a GPU, without GPUs one an executor")
+                .isEqualTo(application.path("executor").path("instances").asInt()
+                        * application.at("/executor/gpu/quantity").asInt(1));
     }
 
     @Test
@@ -110,7 +115,18 @@ final class DeploymentTest {
         assertThat(parsed(submit.path("run")).overrides())
                 .containsEntry("num_ranks", operator.path("num_executors").asText());
         assertThat(Files.readString(DEPLOY.resolve("airflow/ulysses_dag.py")))
-                .contains("[*SUBMIT[\"run\"], \"--date\", \"{{ ds }}\"]", "[\"prepare\", *run]", "[\"train\", *run]");
+                .contains(
+                        "[*SUBMIT[\"run\"], \"--date\", \"{{ ds }}\"]",
+                        "[\"prepare\", *run, \"--device\", \"cpu\"]",
+                        "[\"train\", *trained]",
+                        "CronDataIntervalTimetable(");
+        JsonNode prepare = submit.path("prepare");
+        names.clear();
+        prepare.fieldNames().forEachRemaining(names::add);
+        assertThat(OPERATOR).containsAll(names);
+        prepare.path("conf")
+                .fieldNames()
+                .forEachRemaining(key -> assertThat(key).doesNotContain("gpu", "memoryOverhead"));
     }
 
     @Test
@@ -180,9 +196,7 @@ final class DeploymentTest {
                 "--device",
                 "cpu");
 
-        assertThat(line)
-                .contains("local:///opt/ulysses/ulysses-on-spark.jar")
-                .doesNotContain("--archives");
+        assertThat(line).contains("local:///opt/ulysses/ulysses-on-spark.jar").doesNotContain("--archives");
         assertThat(settings(line))
                 .containsEntry("spark.ulysses.rank.natives", "/opt/ulysses/ulysses-natives")
                 .containsEntry("spark.kubernetes.container.image", "ulysses:1")
