@@ -9,7 +9,7 @@
 #   --device cpu|cuda       cuda: every rank gets a GPU of its own (default cuda)
 #   --cores C               cores of a rank: Spark tasks while data is prepared, then its threads (default 1)
 #   --rank-memory M         host memory of a rank process, outside of the executor's heap (default 16g)
-#   --executor-memory M     heap of an executor (default 4g)
+#   --executor-memory M     heap of an executor (default 1g and 256m for every core but the first, at least 4g)
 #   --driver-memory M       heap of the driver (default 4g)
 #   --deploy-mode MODE      client (default) or cluster
 #   --image IMAGE           on Kubernetes: what deploy/Dockerfile made
@@ -22,7 +22,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")/.." && pwd)
-master= ranks=1 per_executor=1 device=cuda cores=1 rank_memory=16g executor_memory=4g driver_memory=4g
+master= ranks=1 per_executor=1 device=cuda cores=1 rank_memory=16g executor_memory= driver_memory=4g
 mode=client image= name="ulysses on spark" dry=no more=() arguments=() config=
 
 usage() {
@@ -71,6 +71,11 @@ case $device in cpu | cuda) ;; *) fail "--device $device: use cpu or cuda" ;; es
 case $mode in client | cluster) ;; *) fail "--deploy-mode $mode: use client or cluster" ;; esac
 [[ $rank_memory =~ ^[1-9][0-9]*[mg]$ ]] || fail "--rank-memory $rank_memory: give megabytes or gigabytes, such as 64g"
 [ $((ranks % per_executor)) -eq 0 ] || fail "--ranks $ranks: is not a multiple of --ranks-per-executor $per_executor"
+case $mode:$master in
+  cluster:spark://*) # Spark's client exits 0 as soon as such a driver runs, or fails
+    fail "--deploy-mode cluster: on $master nobody learns how the run ended, since spark-submit exits 0 for every end; use --deploy-mode client"
+    ;;
+esac
 case ${arguments[0]:-} in
   "") fail "no configuration: name a YAML file" ;;
   prepare | train) config=${arguments[1]:-} ;;
@@ -88,10 +93,16 @@ fi
 
 executors=$((ranks / per_executor))
 executor_cores=$((cores * per_executor))
+if [ -z "$executor_memory" ]; then # as many tasks prepare data at once as there are cores
+  heap=$((1024 + 256 * (executor_cores - 1)))
+  executor_memory=$((heap > 4096 ? heap : 4096))m
+fi
+rank_cores=spark.ulysses.rank.cores
+case $master in local | "local["*) rank_cores=spark.task.cpus ;; esac # plain local mode has no resource profiles
 line=(--class ulysses.job.Main --master "$master" --deploy-mode "$mode" --name "$name"
   --driver-memory "$driver_memory" --executor-memory "$executor_memory"
   --conf "spark.executor.instances=$executors" --conf "spark.executor.cores=$executor_cores"
-  --conf "spark.ulysses.rank.cores=$cores"
+  --conf "$rank_cores=$cores"
   --conf spark.dynamicAllocation.enabled=false --conf spark.speculation=false
   --conf spark.scheduler.minRegisteredResourcesRatio=1.0
   --conf spark.scheduler.maxRegisteredResourcesWaitingTime=300s
@@ -117,9 +128,12 @@ case $master in
   k8s://*)
     [ -n "$image" ] || fail "--image is missing; name the image that deploy/Dockerfile made"
     if [ "$mode" = cluster ]; then
-      jar=local:///opt/ulysses/ulysses-on-spark.jar natives=local:///opt/ulysses/ulysses-natives.zip
+      jar=local:///opt/ulysses/ulysses-on-spark.jar
+      line+=(--conf spark.ulysses.rank.natives=/opt/ulysses/ulysses-natives)
+    else
+      line+=(--archives "$natives#ulysses-natives")
     fi
-    line+=(--conf "spark.kubernetes.container.image=$image" --archives "$natives#ulysses-natives"
+    line+=(--conf "spark.kubernetes.container.image=$image"
       --conf "spark.executor.memoryOverhead=$(overhead)"
       --conf "spark.kubernetes.executor.podTemplateFile=$here/deploy/kubernetes/executor-pod.yaml")
     discovery=/opt/ulysses/deploy/discover-gpus.sh
@@ -127,7 +141,7 @@ case $master in
   local*) line+=(--archives "$natives#ulysses-natives") ;;
   *) fail "--master $master: use spark://..., yarn or k8s://..." ;;
 esac
-if [ "$device" = cuda ]; then # asked for by the stage of ranks alone, so preparing data takes no GPU
+if [ "$device" = cuda ]; then # asked for by the stage of ranks alone, so tasks that prepare data use no GPU
   line+=(--conf "spark.executor.resource.gpu.amount=$per_executor")
   case $master in # a standalone Worker has its own discovery script
     yarn) line+=(--files "$discovery" --conf spark.executor.resource.gpu.discoveryScript=./discover-gpus.sh) ;;

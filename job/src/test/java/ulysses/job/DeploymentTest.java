@@ -31,6 +31,9 @@ final class DeploymentTest {
     /** What a barrier stage of rank processes needs, wherever it runs. */
     private static final Map<String, String> NEEDED = Map.of(
             "spark.dynamicAllocation.enabled", "false",
+            "spark.metrics.namespace", "ulysses",
+            "spark.metrics.conf.*.sink.prometheusServlet.class", "org.apache.spark.metrics.sink.PrometheusServlet",
+            "spark.metrics.conf.*.sink.prometheusServlet.path", "/metrics/prometheus",
             "spark.speculation", "false",
             "spark.scheduler.minRegisteredResourcesRatio", "1.0",
             "spark.scheduler.barrier.maxConcurrentTasksCheck.interval", "1s",
@@ -68,6 +71,9 @@ final class DeploymentTest {
         assertThat(OperatorFields.read().problems("SparkApplication", application))
                 .isEmpty();
         assertThat(application.path("mainClass").asText()).isEqualTo(Main.class.getName());
+        assertThat(application.at("/sparkConf/spark.ulysses.rank.natives").asText())
+                .isEqualTo("/opt/ulysses/ulysses-natives");
+        assertThat(application.at("/deps/archives").isMissingNode()).isTrue();
         NEEDED.forEach((key, value) -> assertThat(
                         application.path("sparkConf").path(key).asText())
                 .as(key)
@@ -77,7 +83,9 @@ final class DeploymentTest {
                 .isEqualTo(kind.equals("ScheduledSparkApplication") ? "yesterday" : "none");
         assertThat(Integer.parseInt(
                         parsed(application.path("arguments")).overrides().getOrDefault("num_ranks", "")))
-                .isEqualTo(application.path("executor").path("instances").asInt());
+                .as("ranks: one a GPU, without GPUs one an executor")
+                .isEqualTo(application.path("executor").path("instances").asInt()
+                        * application.at("/executor/gpu/quantity").asInt(1));
     }
 
     @Test
@@ -107,7 +115,18 @@ final class DeploymentTest {
         assertThat(parsed(submit.path("run")).overrides())
                 .containsEntry("num_ranks", operator.path("num_executors").asText());
         assertThat(Files.readString(DEPLOY.resolve("airflow/ulysses_dag.py")))
-                .contains("[*SUBMIT[\"run\"], \"--date\", \"{{ ds }}\"]", "[\"prepare\", *run]", "[\"train\", *run]");
+                .contains(
+                        "[*SUBMIT[\"run\"], \"--date\", \"{{ ds }}\"]",
+                        "[\"prepare\", *run, \"--device\", \"cpu\"]",
+                        "[\"train\", *trained]",
+                        "CronDataIntervalTimetable(");
+        JsonNode prepare = submit.path("prepare");
+        names.clear();
+        prepare.fieldNames().forEachRemaining(names::add);
+        assertThat(OPERATOR).containsAll(names);
+        prepare.path("conf")
+                .fieldNames()
+                .forEachRemaining(key -> assertThat(key).doesNotContain("gpu", "memoryOverhead"));
     }
 
     @Test
@@ -127,6 +146,30 @@ final class DeploymentTest {
         assertThat(CommandLine.parse(line.subList(line.indexOf("train"), line.size()), Map.of())
                         .file())
                 .isEqualTo("run.yaml");
+    }
+
+    @ParameterizedTest(name = "{0} cores, {1} ranks an executor: {2}")
+    @CsvSource({"1, 1, 4096m", "13, 1, 4096m", "14, 1, 4352m", "8, 8, 17152m"})
+    void anExecutorsHeapGrowsWithItsCores(String cores, String perExecutor, String heap) throws Exception {
+        List<String> line = dryRun(
+                "--master", "yarn", "--ranks", perExecutor, "--ranks-per-executor", perExecutor, "--cores", cores);
+
+        assertThat(line.get(line.indexOf("--executor-memory") + 1)).isEqualTo(heap);
+    }
+
+    @Test
+    void aGivenHeapStays() throws Exception {
+        List<String> line = dryRun("--master", "yarn", "--cores", "32", "--executor-memory", "3g");
+
+        assertThat(line.get(line.indexOf("--executor-memory") + 1)).isEqualTo("3g");
+    }
+
+    /** Which has no resource profiles. */
+    @Test
+    void givesCoresOfARankAsThoseOfTasksInLocalMode() throws Exception {
+        List<String> line = dryRun("--master", "local[2]", "--device", "cpu", "--cores", "2");
+
+        assertThat(settings(line)).containsEntry("spark.task.cpus", "2").doesNotContainKey("spark.ulysses.rank.cores");
     }
 
     @Test
@@ -153,10 +196,9 @@ final class DeploymentTest {
                 "--device",
                 "cpu");
 
-        assertThat(line)
-                .contains("local:///opt/ulysses/ulysses-on-spark.jar")
-                .contains("local:///opt/ulysses/ulysses-natives.zip#ulysses-natives");
+        assertThat(line).contains("local:///opt/ulysses/ulysses-on-spark.jar").doesNotContain("--archives");
         assertThat(settings(line))
+                .containsEntry("spark.ulysses.rank.natives", "/opt/ulysses/ulysses-natives")
                 .containsEntry("spark.kubernetes.container.image", "ulysses:1")
                 .doesNotContainKey("spark.executor.resource.gpu.amount");
     }
@@ -183,7 +225,8 @@ final class DeploymentTest {
                 "--master yarn --rank-memory 64 run.yaml | --rank-memory 64: give megabytes or gigabytes",
                 "--master k8s://h run.yaml | --image is missing; name the image that deploy/Dockerfile made",
                 "--master mesos://h run.yaml | --master mesos://h: use spark://..., yarn or k8s://...",
-                "--master yarn prepare | prepare: name a YAML file"
+                "--master yarn prepare | prepare: name a YAML file",
+                "--master spark://h:7077 --deploy-mode cluster run.yaml | --deploy-mode cluster: on spark://h:7077 nobody learns how"
             })
     void saysWhatIsWrongBeforeAnythingIsSubmitted(String arguments, String message) throws Exception {
         JobRun run = submit(List.of(arguments.split(" ", -1)));

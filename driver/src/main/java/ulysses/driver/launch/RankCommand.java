@@ -37,6 +37,9 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
     /** Folder of jars with native libraries, as {@code spark-submit --archives ulysses-natives.zip#ulysses-natives} unpacks it. */
     static final String NATIVES = "ulysses-natives";
 
+    /** Names another folder of such jars, which lies on every executor: Spark hands on no archive of an image. */
+    static final String NATIVES_SETTING = "spark.ulysses.rank.natives";
+
     private static final String MMAP_THRESHOLD = "MALLOC_MMAP_THRESHOLD_";
 
     private static final String CACHE_PROPERTY = "org.bytedeco.javacpp.cachedir";
@@ -73,8 +76,8 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
     static RankCommand prepare(Wishes wishes, SparkConf conf, ClassLoader loader) throws IOException {
         Path directory = wishes.directory();
         writeHadoopSite(wishes.hadoop(), directory.resolve("core-site.xml"));
-        List<String> arguments =
-                new ArrayList<>(List.of("-cp", directory + File.pathSeparator + classPath(loader, wishes.natives())));
+        List<String> arguments = new ArrayList<>(
+                List.of("-cp", directory + File.pathSeparator + classPath(loader, natives(wishes, conf))));
         arguments.addAll(jvmOptions(conf, loader, directory));
         // An argument file: class paths of real clusters outgrow what the kernel allows for one argument.
         Path file = directory.resolve("rank.args");
@@ -82,6 +85,21 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
         String java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
         return new RankCommand(
                 List.of(java, "@" + file, wishes.mainClass(), wishes.label()), environment(wishes), directory);
+    }
+
+    private static @Nullable Path natives(Wishes wishes, SparkConf conf) throws IOException {
+        if (!conf.contains(NATIVES_SETTING)) {
+            return wishes.natives();
+        }
+        Path folder = Path.of(conf.get(NATIVES_SETTING)).toAbsolutePath();
+        if (jars(folder).isEmpty()) {
+            throw new LaunchException(
+                    FailureKind.CONFIG,
+                    ("%s %s: the executor has no such folder, or no jar in it; name the folder that ulysses-natives.zip was"
+                                    + " unpacked to, or leave the setting out and give the zip with --archives")
+                            .formatted(NATIVES_SETTING, folder));
+        }
+        return folder;
     }
 
     /**

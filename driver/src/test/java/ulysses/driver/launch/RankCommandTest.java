@@ -51,6 +51,32 @@ class RankCommandTest {
                 .isEqualTo(RankCommand.classPath(loader, null));
     }
 
+    @Test
+    void takesNativeLibrariesFromTheFolderOfTheSetting() throws Exception {
+        Path natives = Files.createDirectory(directory.resolve("of the image"));
+        Path jar = Files.createFile(natives.resolve("libtorch.jar"));
+        SparkConf conf = new SparkConf(false).set("spark.ulysses.rank.natives", natives.toString());
+
+        RankCommand.prepare(wishes("0"), conf, getClass().getClassLoader());
+
+        assertThat(Files.readAllLines(directory.resolve("rank.args")).get(1)).endsWith(File.pathSeparator + jar + '"');
+    }
+
+    @Test
+    void refusesASettingThatNamesNoFolderOfJars() throws Exception {
+        ClassLoader loader = getClass().getClassLoader();
+        Path empty = Files.createDirectory(directory.resolve("empty"));
+
+        for (Path folder : List.of(empty, directory.resolve("absent"))) {
+            SparkConf conf = new SparkConf(false).set("spark.ulysses.rank.natives", folder.toString());
+
+            assertThatThrownBy(() -> RankCommand.prepare(wishes("0"), conf, loader))
+                    .isInstanceOfSatisfying(
+                            LaunchException.class, e -> assertThat(e.kind()).isEqualTo(FailureKind.CONFIG))
+                    .hasMessageContaining("spark.ulysses.rank.natives " + folder + ": the executor has no such folder");
+        }
+    }
+
     @ParameterizedTest(name = "CUDA_VISIBLE_DEVICES={0}, address {1}")
     @CsvSource({",0,0", ",3,3", "'',1,1", "'4,5',0,4", "'4, 5',1,5", "'GPU-aa,GPU-bb',1,GPU-bb"})
     void readsGpuAddressesAsIndicesIntoAPresetVariable(String preset, String address, String visible) {
