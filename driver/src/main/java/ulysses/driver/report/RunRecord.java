@@ -205,13 +205,16 @@ public final class RunRecord {
                 .count();
     }
 
-    /** Whether and how the run ended, by its last event that says so. Rank 0 is done last, with the model; others may be long before. */
+    /**
+     * Whether and how the run ended, by its last event that says so. Rank 0 is done last, with the model; others may be long before.
+     * A rank's failure ends its attempt only: that no other follows, the driver alone can say.
+     */
     public Ending ending() {
         Ending ending = Ending.NOT_YET;
         for (TimedEvent timed : events) {
             if (timed.event() instanceof RankEvent.Done done && done.rank() == 0) {
                 ending = Ending.DONE;
-            } else if (timed.event() instanceof RankEvent.Failed) {
+            } else if (timed.event() instanceof RankEvent.Failed failed && failed.rank() == DRIVER) {
                 ending = Ending.FAILED;
             } else if (timed.event() instanceof RankEvent.Phase phase
                     && phase.phase().equals("load")) {

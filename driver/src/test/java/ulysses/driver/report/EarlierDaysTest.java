@@ -25,7 +25,7 @@ class EarlierDaysTest {
         String pattern = folder + "/" + name;
         run(pattern, "2026-01-30", new RankEvent.Done(0, 3));
         run(pattern, "2026-01-31", new RankEvent.Done(0, 3));
-        run(pattern, "2026-02-01", new RankEvent.Failed(0, 3, "infrastructure", "peer closed"));
+        run(pattern, "2026-02-01", new RankEvent.Failed(RunRecord.DRIVER, 3, "infrastructure", "peer closed"));
         run(pattern, "2026-02-02", new RankEvent.Phase(0, "load", 0));
         run(pattern, "2026-02-03", new RankEvent.Done(0, 3));
         run(pattern, "2026-02-04", new RankEvent.Done(0, 3));

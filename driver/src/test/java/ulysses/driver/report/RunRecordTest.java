@@ -47,7 +47,6 @@ class RunRecordTest {
         try (RunJournal journal = run.journal()) {
             ReportedRun.train(journal, 1, 4);
             journal.accept(new RankEvent.Failed(1, 4, "infrastructure", "peer closed"));
-            assertThat(Ending.FAILED).isEqualTo(endingAfter(journal, run));
             ReportedRun.train(journal, 3, 3);
         }
 
@@ -59,6 +58,33 @@ class RunRecordTest {
         assertThat(record.measured("", RankEvent.Step::loss).points())
                 .extracting(Point::step)
                 .containsExactly(1.0, 2.0, 3.0);
+    }
+
+    @Test
+    void theFailureOfARankDoesNotEndTheRun() {
+        ReportedRun run = new ReportedRun(folder);
+        try (RunJournal journal = run.journal()) {
+            ReportedRun.train(journal, 1, 4);
+            journal.accept(new RankEvent.Failed(0, 4, "infrastructure", "peer closed"));
+        }
+
+        RunRecord record = run.read();
+
+        assertThat(record.ending()).isEqualTo(Ending.NOT_YET);
+        assertThat(record.events(RankEvent.Failed.class)).hasSize(1);
+    }
+
+    @Test
+    void theFailureThatTheDriverTellsEndsTheRunUntilTheNextCommandLoads() {
+        ReportedRun run = new ReportedRun(folder);
+        try (RunJournal journal = run.journal()) {
+            ReportedRun.train(journal, 1, 4);
+            journal.failed("infrastructure", "3 attempts failed");
+            assertThat(endingAfter(journal, run)).isEqualTo(Ending.FAILED);
+            ReportedRun.train(journal, 3, 3);
+        }
+
+        assertThat(run.read().ending()).isEqualTo(Ending.NOT_YET);
     }
 
     @Test

@@ -49,12 +49,26 @@ class RunStatusTest {
         try (RunJournal journal = run.journal()) {
             ReportedRun.train(journal, 1, 2);
             journal.accept(new RankEvent.Failed(1, 2, "infrastructure", "peer closed"));
+            journal.failed("infrastructure", "rank 1: peer closed; giving up");
         }
 
         assertThat(status(run, Duration.ZERO).orElseThrow().lines())
                 .contains("state                          failed")
-                .contains("failure                        peer closed")
+                .contains("failure                        rank 1: peer closed; giving up")
                 .noneMatch(line -> line.startsWith("seconds left"));
+    }
+
+    @Test
+    void hasNotEndedBetweenTheFailureOfARankAndTheNextAttempt() {
+        ReportedRun run = new ReportedRun(folder);
+        try (RunJournal journal = run.journal()) {
+            ReportedRun.train(journal, 1, 2);
+            journal.accept(new RankEvent.Failed(1, 2, "infrastructure", "peer closed"));
+        }
+
+        assertThat(status(run, Duration.ZERO).orElseThrow().lines())
+                .contains("state                          not ended")
+                .noneMatch(line -> line.startsWith("failure"));
     }
 
     @Test
