@@ -168,7 +168,7 @@ final class RunProgress implements AutoCloseable {
                 partition -> new RankStatus(partition, -1, from.host(), from.executorId(), "start", 0, now));
         if (report instanceof RankReport.Seated seated) {
             ranks.put(from.partition(), before.withRank(seated.rank(), now));
-            tellAll(new RankEvent.Placed(seated.rank(), from.host(), seated.device()));
+            tellAll(new RankEvent.Placed(seated.rank(), from.host(), seated.device(), attempt));
         } else if (report instanceof RankReport.Happened happened) {
             ranks.put(from.partition(), after(before, happened.event(), now));
             tellAll(happened.event());

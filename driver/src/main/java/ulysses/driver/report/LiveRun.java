@@ -36,6 +36,8 @@ final class LiveRun implements Consumer<RankEvent> {
     /** When a rank was first seen at a step. */
     private final TreeMap<Long, Instant> begun = new TreeMap<>();
 
+    private int attempt;
+
     private Instant heard;
     private @Nullable TimedEvent step;
 
@@ -115,6 +117,10 @@ final class LiveRun implements Consumer<RankEvent> {
 
     private void follow(RankEvent event) {
         if (event instanceof RankEvent.Placed placed) {
+            if (placed.attempt() != attempt) {
+                attempt = placed.attempt();
+                ranks.clear();
+            }
             begun.clear(); // a new attempt may begin at an earlier step
             ranks.put(placed.rank(), new Place(placed.rank(), placed.host(), placed.device(), "meet", 0, heard));
             return;

@@ -38,7 +38,8 @@ final class StatusPicture {
             run.accept(new RankEvent.Placed(
                     rank,
                     "gpu-node-%03d.example.org".formatted(rank / 8),
-                    "GPU-5f1d9c62-7f0e-4c1b-9c55-%012d".formatted(rank)));
+                    "GPU-5f1d9c62-7f0e-4c1b-9c55-%012d".formatted(rank),
+                    1));
         }
         run.accept(new RankEvent.Phase(0, "load", 0));
         int steps = 3_000;

@@ -97,8 +97,8 @@ class StatusServerTest {
     }
 
     private static void happened(Consumer<RankEvent> run) {
-        run.accept(new RankEvent.Placed(0, "host-a", "GPU-1"));
-        run.accept(new RankEvent.Placed(1, "host-b", null));
+        run.accept(new RankEvent.Placed(0, "host-a", "GPU-1", 1));
+        run.accept(new RankEvent.Placed(1, "host-b", null, 1));
         run.accept(new RankEvent.Phase(0, "load", 0));
         for (long step = 1; step <= 3; step++) {
             run.accept(ReportedRun.step(step, 5.0 - step));
@@ -128,13 +128,26 @@ class StatusServerTest {
                         + "\"late_seconds\":7.5,\"silent_seconds\":0.5}");
     }
 
+    /** As with elastic: true, where a lost host does not come back. */
+    @Test
+    void anAttemptOnFewerRanksShowsThoseAlone() throws Exception {
+        happened(server);
+
+        server.accept(new RankEvent.Placed(0, "host-a", "GPU-1", 2));
+
+        assertThat(json().path("rank_table")).hasSize(1);
+        server.accept(new RankEvent.Placed(0, "host-a", "GPU-1", 3));
+        server.accept(new RankEvent.Placed(1, "host-c", null, 3));
+        assertThat(json().path("rank_table")).hasSize(2);
+    }
+
     @Test
     void aNewAttemptIsNotLateForWhatTheOneBeforeHadReached() throws Exception {
         happened(server);
         server.accept(new RankEvent.Phase(0, "step", 9));
         clock.pass(Duration.ofSeconds(60));
-        server.accept(new RankEvent.Placed(0, "host-c", null));
-        server.accept(new RankEvent.Placed(1, "host-b", null));
+        server.accept(new RankEvent.Placed(0, "host-c", null, 2));
+        server.accept(new RankEvent.Placed(1, "host-b", null, 2));
         server.accept(new RankEvent.Phase(0, "load", 0));
         server.accept(ReportedRun.step(2, 1.5));
 
@@ -163,7 +176,7 @@ class StatusServerTest {
 
     @Test
     void aLongRunTakesNoMoreThanAShortOne() throws Exception {
-        server.accept(new RankEvent.Placed(0, "host", null));
+        server.accept(new RankEvent.Placed(0, "host", null, 1));
         for (int step = 1; step <= 50_000; step++) {
             server.accept(ReportedRun.step(step, step == 30_000 ? 99 : 2));
             server.accept(new RankEvent.Phase(0, "step", step));

@@ -38,8 +38,9 @@ public sealed interface RankEvent {
      *
      * @param host its machine
      * @param device what identifies its GPU there; null on CPU
+     * @param attempt that begins, from 1: one that begins anew may have fewer ranks
      */
-    record Placed(int rank, String host, @Nullable String device) implements RankEvent {}
+    record Placed(int rank, String host, @Nullable String device, int attempt) implements RankEvent {}
 
     /** The rank begins {@code phase} (connect, load, step, evaluate, checkpoint, export) at optimizer step {@code step}. */
     record Phase(int rank, String phase, long step) implements RankEvent {
