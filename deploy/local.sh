@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs a command of the job on this machine: deploy/local.sh conf/quickstart.yaml [--key value ...]
 # In a checkout it builds first if something changed: needs JDK 17 and Maven; ULYSSES_PROFILE=mkl (or gpu) chooses other native
-# libraries. In the unpacked archive it needs JDK 17 and SPARK_HOME, and unpacks the native libraries into natives/ once.
+# libraries. In the unpacked archive it needs JDK 17 and SPARK_HOME, and unpacks the native libraries into ulysses-natives/ once (in the
+# image of Dockerfile they lie there).
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -27,10 +28,10 @@ from_archive() {
     echo "SPARK_HOME is '${SPARK_HOME:-}', which has no jars/spark-core_*.jar; set it to the folder of a Spark 4.1 for Scala 2.13" >&2
     exit 2
   fi
-  local natives=$here/natives
+  local natives=$here/ulysses-natives
   if [ ! -d "$natives" ]; then
     local part
-    part=$(mktemp -d "$here/natives.XXXXXX")
+    part=$(mktemp -d "$natives.XXXXXX")
     if ! (cd "$part" && jar xf "$here/ulysses-natives.zip"); then
       rm -rf "$part"
       echo "ulysses-natives.zip could not be unpacked into $natives; put JDK 17's jar on the PATH, or unzip it there" >&2

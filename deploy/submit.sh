@@ -108,6 +108,7 @@ line=(--class ulysses.job.Main --master "$master" --deploy-mode "$mode" --name "
   --conf spark.scheduler.maxRegisteredResourcesWaitingTime=300s
   --conf spark.scheduler.barrier.maxConcurrentTasksCheck.interval=1s
   --conf spark.task.reaper.enabled=true --conf spark.task.reaper.killTimeout=30s
+  --conf spark.log.level=WARN # of the driver: at INFO Spark repeats a line about a running barrier stage every second
   --conf spark.metrics.namespace=ulysses # metrics for Prometheus: /metrics/prometheus/ on the port of Spark's UI
   --conf "spark.metrics.conf.*.sink.prometheusServlet.class=org.apache.spark.metrics.sink.PrometheusServlet"
   --conf "spark.metrics.conf.*.sink.prometheusServlet.path=/metrics/prometheus")
@@ -129,12 +130,12 @@ case $master in
     [ -n "$image" ] || fail "--image is missing; name the image that deploy/Dockerfile made"
     if [ "$mode" = cluster ]; then
       jar=local:///opt/ulysses/ulysses-on-spark.jar
-      line+=(--conf spark.ulysses.rank.natives=/opt/ulysses/ulysses-natives)
+      line+=(--conf spark.ulysses.rank.natives=/opt/ulysses/ulysses-natives --conf spark.kubernetes.report.interval=30s)
     else
       line+=(--archives "$natives#ulysses-natives")
     fi
     line+=(--conf "spark.kubernetes.container.image=$image"
-      --conf "spark.executor.memoryOverhead=$(overhead)"
+      --conf "spark.executor.memoryOverhead=$(overhead)" --conf spark.kubernetes.executor.terminationGracePeriodSeconds=120s
       --conf "spark.kubernetes.executor.podTemplateFile=$here/deploy/kubernetes/executor-pod.yaml")
     discovery=/opt/ulysses/deploy/discover-gpus.sh
     ;;

@@ -1,11 +1,14 @@
 package ulysses.job;
 
+import java.io.PrintStream;
 import java.util.Optional;
 import org.apache.spark.SparkConf;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.sql.SparkSession;
 import scala.jdk.javaapi.OptionConverters;
 import ulysses.driver.launch.EmbeddedCluster;
+import ulysses.driver.launch.FailureKind;
+import ulysses.driver.launch.LaunchException;
 import ulysses.driver.launch.RankCores;
 import ulysses.runtime.config.ParallelConfig;
 
@@ -19,8 +22,12 @@ import ulysses.runtime.config.ParallelConfig;
  */
 record JobSession(SparkSession spark, boolean owned) implements AutoCloseable {
 
-    /** Opens it; {@code parallel} says how many executors an embedded cluster needs. */
-    static JobSession open(SparkConf conf, String name, ParallelConfig parallel) {
+    /**
+     * Opens it. On a cluster Spark waits for executors meanwhile, which can take minutes: {@code out} gets a line before.
+     *
+     * @param parallel says how many executors an embedded cluster needs
+     */
+    static JobSession open(SparkConf conf, String name, ParallelConfig parallel, PrintStream out) {
         Optional<SparkSession> running =
                 OptionConverters.toJava(SparkSession.getDefaultSession()).filter(SparkSession::isUsable);
         if (running.isPresent()) {
@@ -38,8 +45,25 @@ record JobSession(SparkSession spark, boolean owned) implements AutoCloseable {
             cluster.prepare(System.getenv("SPARK_HOME"), System.getProperty("java.class.path"))
                     .forEach(conf::setIfMissing);
             conf.setIfMissing("spark.ui.enabled", "false");
+        } else {
+            out.println("starting Spark on %s: waits up to %s for executors"
+                    .formatted(
+                            conf.get("spark.master"),
+                            conf.get("spark.scheduler.maxRegisteredResourcesWaitingTime", "30s")));
         }
-        return new JobSession(SparkSession.builder().config(conf).getOrCreate(), true);
+        return new JobSession(start(conf), true);
+    }
+
+    private static SparkSession start(SparkConf conf) {
+        try {
+            return SparkSession.builder().config(conf).getOrCreate();
+        } catch (IllegalStateException ended) { // on Kubernetes, after too many executors failed
+            throw new LaunchException(
+                    FailureKind.INFRASTRUCTURE,
+                    "Spark ended while it waited for executors (%s): they start and fail; read the log of one of them, and see that it reaches the driver: spark.driver.host is %s"
+                            .formatted(ended.getMessage(), conf.get("spark.driver.host", "this host's name")),
+                    ended);
+        }
     }
 
     /** Executors of a {@code local-cluster} that nobody submits to know of no jars, and would be started again without end. */

@@ -27,7 +27,7 @@ final class PrepareCommand {
             throws InterruptedException {
         TrainingConfig config = new ModelFolders(environment, hadoop, out)
                 .in(load(commandLine, conf, hadoop, out).config(), ModelHub.Parts.MODEL_WITHOUT_WEIGHTS);
-        try (JobSession session = JobSession.open(conf, "ulysses prepare", config.parallel())) {
+        try (JobSession session = JobSession.open(conf, "ulysses prepare", config.parallel(), out)) {
             prepare(session, config, hadoop, out);
             return 0;
         }

@@ -64,8 +64,8 @@ final class TrainCommand {
         }
         TunedModel tuned = TunedModel.of(config, spec, hadoop); // refuses what does not fit the model or adapters
         describe(config, tuned, out);
-        try (JobSession session = JobSession.open(conf, "ulysses train", config.parallel())) {
-            Preflight preflight = Preflight.of(session.context(), config)
+        try (JobSession session = JobSession.open(conf, "ulysses train", config.parallel(), out)) {
+            Preflight preflight = Preflight.of(session.context(), config, out::println)
                     .heads(spec.heads(), spec.kvHeads())
                     .attention(tuned.spec());
             reference(config, hadoop).ifPresent(other -> preflight.reference(other, spec.vocabularySize()));

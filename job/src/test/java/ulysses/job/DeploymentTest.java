@@ -35,6 +35,7 @@ final class DeploymentTest {
             "spark.metrics.conf.*.sink.prometheusServlet.class", "org.apache.spark.metrics.sink.PrometheusServlet",
             "spark.metrics.conf.*.sink.prometheusServlet.path", "/metrics/prometheus",
             "spark.speculation", "false",
+            "spark.log.level", "WARN",
             "spark.scheduler.minRegisteredResourcesRatio", "1.0",
             "spark.scheduler.barrier.maxConcurrentTasksCheck.interval", "1s",
             "spark.task.reaper.enabled", "true",
@@ -65,10 +66,11 @@ final class DeploymentTest {
     void manifestsHaveTheFieldsOfTheOperator(String file, String kind) throws IOException {
         JsonNode spec = manifest(file, kind).path("spec");
 
-        assertThat(OperatorFields.read().problems(kind, spec)).isEmpty();
+        assertThat(OperatorFields.read(OperatorFields.KUBEFLOW).problems(kind, spec))
+                .isEmpty();
 
         JsonNode application = kind.equals("SparkApplication") ? spec : spec.path("template");
-        assertThat(OperatorFields.read().problems("SparkApplication", application))
+        assertThat(OperatorFields.read(OperatorFields.KUBEFLOW).problems("SparkApplication", application))
                 .isEmpty();
         assertThat(application.path("mainClass").asText()).isEqualTo(Main.class.getName());
         assertThat(application.at("/sparkConf/spark.ulysses.rank.natives").asText())
@@ -89,11 +91,40 @@ final class DeploymentTest {
     }
 
     @Test
+    void theManifestForApachesOperatorHasItsFieldsAndRunsTheSame() throws IOException {
+        JsonNode spec =
+                manifest("apache-spark-application.yaml", "SparkApplication").path("spec");
+        JsonNode kubeflow =
+                manifest("spark-application.yaml", "SparkApplication").path("spec");
+
+        assertThat(OperatorFields.read(OperatorFields.APACHE).problems("SparkApplication", spec))
+                .isEmpty();
+        assertThat(spec.path("mainClass")).isEqualTo(kubeflow.path("mainClass"));
+        assertThat(spec.path("jars")).isEqualTo(kubeflow.path("mainApplicationFile"));
+        assertThat(spec.path("driverArgs")).isEqualTo(kubeflow.path("arguments"));
+        assertThat(spec.at("/configMapSpecs/0/data"))
+                .isEqualTo(manifest("spark-application.yaml", "ConfigMap").path("data"));
+        kubeflow.path("sparkConf")
+                .properties()
+                .forEach(setting -> assertThat(spec.path("sparkConf").path(setting.getKey()))
+                        .as(setting.getKey())
+                        .isEqualTo(setting.getValue()));
+        JsonNode executor = kubeflow.path("executor");
+        assertThat(spec.at("/sparkConf/spark.executor.instances").asInt())
+                .isEqualTo(executor.path("instances").asInt());
+        assertThat(spec.at("/sparkConf/spark.executor.cores").asInt())
+                .isEqualTo(executor.path("cores").asInt());
+        assertThat(spec.at("/sparkConf/spark.executor.memory")).isEqualTo(executor.path("memory"));
+        assertThat(spec.at("/sparkConf/spark.executor.memoryOverhead")).isEqualTo(executor.path("memoryOverhead"));
+        assertThat(spec.at("/executorSpec/podTemplateSpec/spec/volumes")).isEqualTo(kubeflow.path("volumes"));
+    }
+
+    @Test
     void aFieldThatTheOperatorDoesNotKnowIsSeen() throws IOException {
         JsonNode spec =
                 new YAMLMapper().readTree("{type: Java, executor: {instance: 2, cores: '4'}, restartPolicy: {}}");
 
-        assertThat(OperatorFields.read().problems("SparkApplication", spec))
+        assertThat(OperatorFields.read(OperatorFields.KUBEFLOW).problems("SparkApplication", spec))
                 .contains(
                         "SparkApplication.executor.instance: no such field",
                         "SparkApplication.executor.cores: is no integer",

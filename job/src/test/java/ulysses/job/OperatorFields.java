@@ -12,14 +12,17 @@ import java.util.Map;
 import java.util.Objects;
 
 /**
- * The fields of the Spark operator's resources, a line each: path, type, and what is required or allowed. Made from its published CRDs;
+ * The fields of a Spark operator's resources, a line each: path, type, and what is required or allowed. Made from its published CRDs;
  * pod specs inside, which are Kubernetes' own, are left out and may hold anything.
  */
 record OperatorFields(Map<String, String> types) {
 
-    static OperatorFields read() {
+    static final String KUBEFLOW = "spark-operator-v1beta2.fields";
+    static final String APACHE = "apache-spark-operator-v1.fields";
+
+    static OperatorFields read(String file) {
         Map<String, String> types = new LinkedHashMap<>();
-        try (InputStream in = OperatorFields.class.getResourceAsStream("/kubernetes/spark-operator-v1beta2.fields")) {
+        try (InputStream in = OperatorFields.class.getResourceAsStream("/kubernetes/" + file)) {
             new String(Objects.requireNonNull(in).readAllBytes(), StandardCharsets.UTF_8)
                     .lines()
                     .filter(line -> !line.startsWith("#"))

@@ -3,6 +3,7 @@ package ulysses.driver.plan;
 import java.time.Duration;
 import java.util.OptionalInt;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
 import java.util.function.IntSupplier;
 import java.util.function.LongSupplier;
 import java.util.regex.Matcher;
@@ -17,12 +18,18 @@ import ulysses.driver.launch.RankCores;
  * @param expected slots when all executors that the settings ask for have come; empty when nobody can know
  * @param nanoTime a clock
  * @param pause called between two looks
+ * @param progress takes a line for the user when the wait is long
  */
-record ClusterSlots(IntSupplier offered, OptionalInt expected, LongSupplier nanoTime, Pause pause) {
+record ClusterSlots(
+        IntSupplier offered, OptionalInt expected, LongSupplier nanoTime, Pause pause, Consumer<String> progress) {
     private static final Pattern LOCAL_CLUSTER =
             Pattern.compile("local-cluster\\[\\s*(\\d+)\\s*,\\s*(\\d+)\\s*,\\s*\\d+\\s*]");
     /** A cluster of unknown size is complete when no slot has come for so long; chosen, not tuned. */
     private static final Duration SETTLED = Duration.ofSeconds(5);
+    /** A wait this short is not worth a line. */
+    private static final Duration FIRST_LINE = Duration.ofSeconds(5);
+    /** Between two lines of a longer one. */
+    private static final Duration NEXT_LINE = Duration.ofSeconds(30);
 
     /** Lets some time pass. */
     interface Pause {
@@ -30,17 +37,26 @@ record ClusterSlots(IntSupplier offered, OptionalInt expected, LongSupplier nano
     }
 
     /** Of a running session. */
-    static ClusterSlots of(SparkConf conf, IntSupplier offered) {
-        return new ClusterSlots(offered, expected(conf), System::nanoTime, () -> TimeUnit.MILLISECONDS.sleep(100));
+    static ClusterSlots of(SparkConf conf, IntSupplier offered, Consumer<String> progress) {
+        return new ClusterSlots(
+                offered, expected(conf), System::nanoTime, () -> TimeUnit.MILLISECONDS.sleep(100), progress);
     }
 
     /** Waits until {@code wanted} slots are there and gives how many there are, fewer if {@code limit} passes. */
     int await(int wanted, Duration limit) throws InterruptedException {
         long begin = nanoTime.getAsLong();
+        long line = FIRST_LINE.toNanos();
         int now = offered.getAsInt();
-        while (now < wanted && nanoTime.getAsLong() - begin < limit.toNanos()) {
+        long waited = 0;
+        while (now < wanted && waited < limit.toNanos()) {
+            if (waited >= line) {
+                progress.accept("waiting for executors: the cluster offers %d of %d slots for ranks; %d s are left"
+                        .formatted(now, wanted, limit.minusNanos(waited).toSeconds()));
+                line = waited + NEXT_LINE.toNanos();
+            }
             pause.once();
             now = offered.getAsInt();
+            waited = nanoTime.getAsLong() - begin;
         }
         return now;
     }

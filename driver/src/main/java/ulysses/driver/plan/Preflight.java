@@ -3,6 +3,7 @@ package ulysses.driver.plan;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Consumer;
 import java.util.function.IntSupplier;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.SparkConf;
@@ -35,11 +36,11 @@ public final class Preflight {
         this.slots = slots;
     }
 
-    /** For a run of {@code config} on the cluster of {@code spark}. */
-    public static Preflight of(JavaSparkContext spark, TrainingConfig config) {
+    /** For a run of {@code config} on the cluster of {@code spark}; {@code progress} takes a line while executors are waited for. */
+    public static Preflight of(JavaSparkContext spark, TrainingConfig config, Consumer<String> progress) {
         IntSupplier offered = new BarrierLaunch(spark, config.parallel().device())::slots;
         SparkConf conf = spark.getConf();
-        return new Preflight(conf, spark.hadoopConfiguration(), config, ClusterSlots.of(conf, offered));
+        return new Preflight(conf, spark.hadoopConfiguration(), config, ClusterSlots.of(conf, offered, progress));
     }
 
     /**

@@ -79,7 +79,7 @@ class GpuSchedulingTest {
                         false,
                         true));
         Preflight.Cleared cleared =
-                Preflight.of(cluster.spark(), config).check().slots();
+                Preflight.of(cluster.spark(), config, line -> {}).check().slots();
         return new RankJob("gpus", StandInRank.class.getName(), cleared.mesh(), config, "steps=1", List.of());
     }
 

@@ -40,7 +40,7 @@ class RankCoresTest {
                     new ParallelConfig(
                             0, 1, ParallelConfig.Device.CPU, 30, 30, 1, 2, false, 30, 0, false, false, true));
             Preflight.Cleared cleared =
-                    Preflight.of(cluster.spark(), config).check().slots();
+                    Preflight.of(cluster.spark(), config, line -> {}).check().slots();
             RankJob job = new RankJob(
                     "cores", StandInRank.class.getName(), cleared.mesh(), config, "steps=1,tellThreads=1", List.of());
 
@@ -63,7 +63,8 @@ class RankCoresTest {
         Map<String, String> settings = Map.of(RankCores.KEY, cores, "spark.executor.cores", "2");
 
         try (LocalCluster cluster = LocalCluster.start(new EmbeddedCluster(1, 2, 1024), settings)) {
-            assertThatThrownBy(() -> Preflight.of(cluster.spark(), config).check())
+            assertThatThrownBy(() ->
+                            Preflight.of(cluster.spark(), config, line -> {}).check())
                     .isInstanceOf(ConfigException.class)
                     .hasMessageContaining(message);
         }

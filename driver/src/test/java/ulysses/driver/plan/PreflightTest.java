@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Iterator;
 import java.util.List;
@@ -28,6 +29,7 @@ import ulysses.runtime.weights.ModelSpec;
 
 class PreflightTest {
     private final AtomicLong clock = new AtomicLong();
+    private final List<String> said = new ArrayList<>();
 
     @TempDir
     private Path output;
@@ -94,6 +96,9 @@ class PreflightTest {
                                 + " more executors (--num-executors 4, one rank each), or lower num_ranks or"
                                 + " sequence_parallel_size");
         assertThat(clock.get()).isGreaterThanOrEqualTo(30_000_000_000L);
+        assertThat(said)
+                .as("one line when the wait is long, not one a look")
+                .containsExactly("waiting for executors: the cluster offers 3 of 4 slots for ranks; 25 s are left");
     }
 
     @Test
@@ -313,7 +318,8 @@ class PreflightTest {
         Iterator<Integer> next = Arrays.stream(offers).iterator();
         int last = offers[offers.length - 1];
         IntSupplier offered = () -> next.hasNext() ? next.next() : last;
-        return new ClusterSlots(offered, OptionalInt.empty(), clock::get, () -> clock.addAndGet(500_000_000));
+        return new ClusterSlots(
+                offered, OptionalInt.empty(), clock::get, () -> clock.addAndGet(500_000_000), said::add);
     }
 
     private static ConfigException refusal(Preflight preflight) {

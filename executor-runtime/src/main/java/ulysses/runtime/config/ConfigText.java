@@ -3,13 +3,11 @@ package ulysses.runtime.config;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.InputStream;
-import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import org.apache.hadoop.conf.Configuration;
-import org.apache.hadoop.fs.FileSystem;
 
 /** The text of a configuration file, from local disk or any Hadoop file system. */
 final class ConfigText {
@@ -31,9 +29,7 @@ final class ConfigText {
                 return Files.readString(local);
             }
             org.apache.hadoop.fs.Path remote = new org.apache.hadoop.fs.Path(path);
-            URI uri = remote.toUri();
-            FileSystem files = uri.getScheme() == null ? FileSystem.get(hadoop) : FileSystem.get(uri, hadoop);
-            try (InputStream stream = files.open(remote)) {
+            try (InputStream stream = FileSystems.of(remote, hadoop).open(remote)) {
                 return new String(stream.readAllBytes(), StandardCharsets.UTF_8);
             }
         } catch (FileNotFoundException missing) {

@@ -27,7 +27,7 @@ final class WorkingDirectory {
     String absoluteIfThere(String path) {
         try {
             Path folder = new Path(path);
-            return folder.getFileSystem(hadoop).exists(folder) ? anchored(path) : path;
+            return FileSystems.of(folder, hadoop).exists(folder) ? anchored(path) : path;
         } catch (IOException | IllegalArgumentException e) {
             return path;
         }
@@ -35,7 +35,7 @@ final class WorkingDirectory {
 
     String anchored(String path) {
         try {
-            FileSystem fileSystem = new Path(path).getFileSystem(hadoop);
+            FileSystem fileSystem = FileSystems.of(new Path(path), hadoop);
             Path qualified = fileSystem.makeQualified(new Path(path));
             boolean local = "file".equals(qualified.toUri().getScheme());
             return local ? qualified.toUri().getPath() : qualified.toString();

@@ -9,6 +9,7 @@ import java.util.OptionalLong;
 import java.util.zip.CRC32C;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
+import ulysses.runtime.config.FileSystems;
 
 /**
  * A folder on local disk or any Hadoop file system. Names are relative to it and may contain {@code /}. Every method throws {@link
@@ -29,7 +30,7 @@ public interface Folder {
     static Folder at(String path, Configuration configuration) {
         Path folder = new Path(path);
         try {
-            var fileSystem = folder.getFileSystem(configuration);
+            var fileSystem = FileSystems.of(folder, configuration);
             Path qualified = fileSystem.makeQualified(folder);
             return "file".equals(qualified.toUri().getScheme())
                     ? new LocalFolder(java.nio.file.Path.of(qualified.toUri().getPath()))
