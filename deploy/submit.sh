@@ -169,4 +169,17 @@ if [ "$dry" = yes ]; then
   exit 0
 fi
 command -v "$submit" >/dev/null || fail "$submit is not there; set SPARK_HOME to a Spark 4.1 installation"
-exec "$submit" "${line[@]}"
+case $mode:$master:${more[*]} in
+  *waitAppCompletion=false*) exec "$submit" "${line[@]}" ;; # nobody waits for the end
+  cluster:k8s://*) ;;
+  *) exec "$submit" "${line[@]}" ;;
+esac
+
+# On Kubernetes spark-submit exits 0 however the driver's pod ended; what it logs in the end tells.
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+"$submit" "${line[@]}" 2>&1 | tee "$log"
+code=$(awk '/container name:/ { driver = $3 == "spark-kubernetes-driver" } /exit code:/ && driver { code = $3 } END { print code }' "$log")
+pod=$(awk '/pod name:/ { pod = $3 } END { print pod }' "$log")
+[ "$code" = 0 ] || echo "error: the driver ended with exit code ${code:-unknown}; its log: kubectl logs ${pod:-POD}" >&2
+exit "${code:-5}"

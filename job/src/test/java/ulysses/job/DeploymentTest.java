@@ -260,15 +260,42 @@ final class DeploymentTest {
                 "--master spark://h:7077 --deploy-mode cluster run.yaml | --deploy-mode cluster: on spark://h:7077 nobody learns how"
             })
     void saysWhatIsWrongBeforeAnythingIsSubmitted(String arguments, String message) throws Exception {
-        JobRun run = submit(List.of(arguments.split(" ", -1)));
+        JobRun run = submit(arguments);
 
         assertThat(run.code()).isEqualTo(2);
         assertThat(run.err()).startsWith("error: " + message);
     }
 
+    /** What spark-submit 4.1.3 logged of a driver on Kubernetes 1.33 that had a wrong key; it exited with 0. */
+    @ParameterizedTest(name = "exit code {0}")
+    @CsvSource({"2,2", "0,0", "unknown,5"})
+    void endsAsTheDriverOnKubernetes(String driver, int expected) throws Exception {
+        Path submit = Files.createDirectories(folder.resolve("spark/bin")).resolve("spark-submit");
+        Files.writeString(submit, """
+                #!/bin/sh
+                echo '         pod name: ulysses-on-spark-1f36b5a21e685078-driver'
+                echo '         container name: sidecar'
+                echo '         exit code: 137'
+                echo '         container name: spark-kubernetes-driver'
+                echo '         exit code: %s'
+                echo '         termination reason: Error'
+                """.formatted(driver).replace("echo '         exit code: unknown'\n", ""));
+        assertThat(submit.toFile().setExecutable(true)).isTrue();
+
+        JobRun run = submit("--master k8s://https://host --deploy-mode cluster --image i s3a://conf/run.yaml");
+
+        assertThat(run.code()).isEqualTo(expected);
+        assertThat(run.err())
+                .isEqualTo(
+                        expected == 0
+                                ? ""
+                                : "error: the driver ended with exit code %s; its log: kubectl logs ulysses-on-spark-1f36b5a21e685078-driver%n"
+                                        .formatted(driver));
+    }
+
     @Test
     void saysWhenNothingIsBuilt() throws Exception {
-        submit(List.of("--help"));
+        submit("--help");
         Files.delete(folder.resolve("ulysses-on-spark.jar"));
 
         JobRun run = run(List.of("--master", "yarn", "run.yaml"));
@@ -325,6 +352,10 @@ final class DeploymentTest {
     }
 
     /** Runs submit.sh from a folder that looks like an unpacked distribution. */
+    private JobRun submit(String arguments) throws IOException, InterruptedException {
+        return submit(List.of(arguments.split(" ", -1)));
+    }
+
     private JobRun submit(List<String> arguments) throws IOException, InterruptedException {
         Path scripts = Files.createDirectories(folder.resolve("deploy"));
         for (String name : List.of("submit.sh", "discover-gpus.sh")) {
@@ -339,11 +370,12 @@ final class DeploymentTest {
         command.addAll(arguments);
         File out = folder.resolve("out").toFile();
         File err = folder.resolve("err").toFile();
-        Process process = new ProcessBuilder(command)
+        ProcessBuilder builder = new ProcessBuilder(command)
                 .directory(folder.toFile())
                 .redirectOutput(out)
-                .redirectError(err)
-                .start();
+                .redirectError(err);
+        builder.environment().put("SPARK_HOME", folder.resolve("spark").toString());
+        Process process = builder.start();
         assertThat(process.waitFor(30, TimeUnit.SECONDS)).isTrue();
         return new JobRun(
                 process.exitValue(),
