@@ -171,8 +171,7 @@ record BenchRun(
                 .put("min", seconds[0])
                 .put("max", seconds[seconds.length - 1]);
         result.put("tokens_per_second", length / typical);
-        double operations = settings.documents() * spec.flopsOfDocument(length / settings.documents());
-        result.put("useful_tflop_per_second", operations / typical / 1e12);
+        result.put("useful_tflop_per_second", listener.operations() / typical / 1e12);
         ObjectNode parts = result.putObject("median_seconds");
         parts.put("compute", median(sorted(listener.parts, RankEvent.Measured::computeSeconds)));
         listener.medianParts().forEach(parts::put);
@@ -209,6 +208,11 @@ record BenchRun(
             } else if (event instanceof RankEvent.Measured part && part.step() > warmup) {
                 parts.add(part);
             }
+        }
+
+        /** That each step needs; all have the same rows. */
+        double operations() {
+            return parts.get(parts.size() - 1).operations();
         }
 
         RankEvent.Step last() {

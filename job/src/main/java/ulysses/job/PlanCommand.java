@@ -5,6 +5,7 @@ import java.io.PrintStream;
 import java.lang.management.ManagementFactory;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.apache.hadoop.conf.Configuration;
 import ulysses.driver.hub.ModelHub;
 import ulysses.driver.plan.HardwareProfile;
@@ -53,7 +54,12 @@ final class PlanCommand {
         RunShape shape = RunShape.of(config, TunedModel.of(config, model, hadoop));
         List<RunPlan> plans = plans(shape);
         PlanText text = new PlanText(config, out);
-        RunPlan chosen = chosen(options, shape.device(), plans);
+        RunPlan chosen = chosen(
+                options.text(HARDWARE)
+                        .or(() ->
+                                Optional.ofNullable(config.output().reporting().hardware())),
+                shape.device(),
+                plans);
         text.details(chosen);
         if (chosen.refusal().isEmpty()) {
             text.best(PlanSearch.of(chosen.shape(), chosen.hardware()), chosen);
@@ -89,24 +95,15 @@ final class PlanCommand {
                 .toList();
     }
 
-    /** The device that was named, else the run's own: the CPU, or the first GPU of the file. */
-    private static RunPlan chosen(CommandOptions options, Device device, List<RunPlan> plans) {
-        String wanted = options.text(HARDWARE).orElse("");
+    /** The device that was named, here or in the configuration, else the run's own: the CPU, or the first GPU of the file. */
+    private static RunPlan chosen(Optional<String> wanted, Device device, List<RunPlan> plans) {
+        String name = wanted.map(HardwareProfile::of).map(HardwareProfile::name).orElse("");
         return plans.stream()
-                .filter(plan -> wanted.isEmpty()
+                .filter(plan -> name.isEmpty()
                         ? plan.shape().device() == device
-                        : plan.hardware().name().equals(wanted))
+                        : plan.hardware().name().equals(name))
                 .findFirst()
                 .orElseThrow(() -> new ConfigException(
-                        "the command line",
-                        List.of("--hardware %s is not in hardware.yaml; use one of %s, or add it there"
-                                .formatted(
-                                        wanted.isEmpty() ? device : wanted,
-                                        String.join(
-                                                ", ",
-                                                plans.stream()
-                                                        .map(plan ->
-                                                                plan.hardware().name())
-                                                        .toList())))));
+                        "hardware.yaml", List.of("it has no entry for device %s; add one".formatted(device))));
     }
 }

@@ -99,6 +99,6 @@ class PlanCommandTest {
         assertThat(group.err()).contains("sequence_parallel_size 16 is more than num_attention_heads 8; use at most 8");
         assertThat(hardware.code()).isEqualTo(2);
         assertThat(hardware.err())
-                .contains("--hardware tpu is not in hardware.yaml; use one of h100, h200, a100-80, a100-40, l40s, cpu");
+                .contains("hardware tpu is not in hardware.yaml; use one of h100, h200, a100-80, a100-40, l40s, cpu");
     }
 }

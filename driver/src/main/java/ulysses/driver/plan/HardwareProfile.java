@@ -50,6 +50,8 @@ public record HardwareProfile(
 
     private static final String FILE = "hardware.yaml";
     private static final double GIB = 1L << 30;
+    /** Peaks of GPUs are bfloat16's; float32's are so many times lower: 989 to 67 on H100, 312 to 19.5 on A100 (data sheets). */
+    private static final int FLOAT32_TIMES = 15;
 
     /** The machine that plans, for ranks on its CPU. */
     public record Machine(int cores, long memoryBytes) {}
@@ -89,6 +91,33 @@ public record HardwareProfile(
         } catch (IOException e) {
             throw new ConfigException(FILE, List.of("it can't be read: " + e.getMessage()));
         }
+    }
+
+    /**
+     * The entry {@code name} of {@link #all}.
+     *
+     * @throws ConfigException if there is none
+     */
+    public static HardwareProfile of(String name) {
+        List<HardwareProfile> all = all();
+        return all.stream()
+                .filter(profile -> profile.name().equals(name))
+                .findFirst()
+                .orElseThrow(() -> new ConfigException(
+                        "hardware",
+                        List.of("hardware %s is not in hardware.yaml; use one of %s, or add it there"
+                                .formatted(
+                                        name,
+                                        String.join(
+                                                ", ",
+                                                all.stream()
+                                                        .map(HardwareProfile::name)
+                                                        .toList())))));
+    }
+
+    /** Operations a second of a device at its peak; on the CPU of one core. */
+    public double peakFlops(boolean bfloat16) {
+        return peakTflops * 1e12 / (isCpu() || bfloat16 ? 1 : FLOAT32_TIMES);
     }
 
     /** The devices that {@code yaml} describes, in its order. */

@@ -24,9 +24,6 @@ public record StepTimeEstimate(
     /** Bytes that the optimizer's passes over the flat buffers read and write for each parameter, the update of bfloat16 weights left out. */
     private static final int OPTIMIZER_BYTES = 4 + 20 + 8 + 28; // zero, norm through float64, clip, AdamW
 
-    /** Peaks of GPUs are bfloat16's; float32's are so many times lower: 989 to 67 on H100, 312 to 19.5 on A100 (data sheets). */
-    private static final int FLOAT32_TIMES = 15;
-
     private static final int PUBLISH_BYTES = 6; // float32 read, bfloat16 written
 
     /** Of {@code shape} on {@code hardware}. */
@@ -36,8 +33,7 @@ public record StepTimeEstimate(
         int group = shape.mesh().group();
         StepCommunication moved = StepCommunication.of(shape);
         int optimizerBytes = OPTIMIZER_BYTES + (shape.isBfloat16() ? PUBLISH_BYTES : 0);
-        boolean isSlow = shape.device() == Device.CUDA && !shape.isBfloat16();
-        double peak = hardware.peakTflops() * 1e12 / (isSlow ? FLOAT32_TIMES : 1);
+        double peak = hardware.peakFlops(shape.isBfloat16());
         return new StepTimeEstimate(
                 accumulation * matmulOperations(shape) / (peak * hardware.matmulShare()),
                 accumulation * attentionOperations(shape, layer -> 1 / attentionShare(shape, layer, hardware)) / peak,

@@ -7,8 +7,12 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.function.Consumer;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.spark.SparkEnv;
+import ulysses.driver.launch.RankCores;
+import ulysses.driver.plan.HardwareProfile;
 import ulysses.runtime.config.ConfigException;
 import ulysses.runtime.config.TrainingConfig;
 import ulysses.runtime.mesh.RankEvent;
@@ -27,10 +31,10 @@ public final class RunFollowers implements RunFollower {
     }
 
     /**
-     * Refuses services that can't be used, before anything is begun.
+     * Refuses services that can't be used and hardware that is not known, before anything is begun.
      *
      * @param environment MLflow's variables
-     * @throws ConfigException if one is missing
+     * @throws ConfigException if one is missing, or {@code hardware} is not in hardware.yaml
      * @throws ulysses.driver.launch.LaunchException if a server does not answer
      */
     public static void check(TrainingConfig config, Map<String, String> environment) {
@@ -40,6 +44,10 @@ public final class RunFollowers implements RunFollower {
         TrainingConfig.StatusPage page = config.output().reporting().statusPage();
         if (page != null) {
             StatusServer.check(page);
+        }
+        String hardware = config.output().reporting().hardware();
+        if (hardware != null) {
+            var unused = HardwareProfile.of(hardware);
         }
     }
 
@@ -55,7 +63,7 @@ public final class RunFollowers implements RunFollower {
         arguments.given().forEach(key -> settings.put(key.key(), RunArguments.masked(key.value())));
         List<RunFollower> followers = new ArrayList<>();
         List<String> places = new ArrayList<>();
-        SparkMetrics.register().ifPresent(followers::add);
+        SparkMetrics.register(peakOfRank(config)).ifPresent(followers::add);
         Optional<StatusServer> page = Optional.ofNullable(output.reporting().statusPage())
                 .map(wish -> StatusServer.start(wish, LiveRun.of(arguments, earlier(output, hadoop), clock)));
         page.ifPresent(followers::add);
@@ -73,6 +81,18 @@ public final class RunFollowers implements RunFollower {
             }
         }
         return new RunFollowers(followers, places, page.map(StatusServer::address));
+    }
+
+    /** Operations a second that the device of a rank could do, where {@code hardware} tells; on the CPU with the cores of a rank. */
+    private static OptionalDouble peakOfRank(TrainingConfig config) {
+        String name = config.output().reporting().hardware();
+        if (name == null || SparkEnv.get() == null) {
+            return OptionalDouble.empty();
+        }
+        HardwareProfile hardware = HardwareProfile.of(name);
+        double peak = hardware.peakFlops(config.model().computeType() == TrainingConfig.ComputeType.BFLOAT16);
+        return OptionalDouble.of(
+                hardware.isCpu() ? peak * RankCores.of(SparkEnv.get().conf()) : peak);
     }
 
     private static RunRecord earlier(TrainingConfig.Output output, Configuration hadoop) {

@@ -3,7 +3,8 @@ package ulysses.driver.report;
 import com.codahale.metrics.Gauge;
 import com.codahale.metrics.MetricRegistry;
 import java.util.Optional;
-import java.util.concurrent.atomic.AtomicReference;
+import java.util.OptionalDouble;
+import java.util.function.DoubleSupplier;
 import java.util.function.ToDoubleFunction;
 import org.apache.spark.SparkEnv;
 import org.apache.spark.metrics.source.Source;
@@ -11,57 +12,33 @@ import org.jspecify.annotations.Nullable;
 import ulysses.runtime.mesh.RankEvent;
 
 /**
- * A run as metrics of the Spark driver, named {@code ulysses.*}: whatever sink the cluster has (Prometheus, JMX, Graphite, CSV) gets them
- * with Spark's own. A metric is 0 before it was first measured.
+ * A run's figures as metrics of Spark's driver, {@code ulysses.step} and so on: whatever sink the user configured carries them, among
+ * them the Prometheus page of Spark's UI.
  */
-final class SparkMetrics implements RunFollower, Source {
+final class SparkMetrics implements Source, RunFollower {
     private final MetricRegistry registry = new MetricRegistry();
-    private final AtomicReference<State> state = new AtomicReference<>(new State(null, null, 0, 0, 0, 0, 0));
 
-    /**
-     * What was last heard.
-     *
-     * @param step of training
-     * @param parts where the time of the step went
-     * @param evalLoss of the last evaluation
-     * @param attempts begun
-     * @param warnings said
-     * @param savedStep of the last checkpoint
-     * @param savedMillis when that was heard, since 1970
-     */
-    private record State(
-            RankEvent.@Nullable Step step,
-            RankEvent.@Nullable Measured parts,
-            double evalLoss,
-            long attempts,
-            long warnings,
-            long savedStep,
-            long savedMillis) {
+    private volatile RankEvent.@Nullable Step step;
+    private volatile RankEvent.@Nullable Measured parts;
+    private volatile double evalLoss;
+    private volatile long attempts;
+    private volatile long warnings;
+    private volatile long savedStep;
+    /** When the last checkpoint was heard of, since 1970; 0 before the first. */
+    private volatile long savedMillis;
+    /** Ranks of the newest attempt, which may be fewer than those before. */
+    private volatile int ranks;
 
-        State heard(RankEvent event, long nowMillis) {
-            if (event instanceof RankEvent.Step it) {
-                return new State(it, parts, evalLoss, attempts, warnings, savedStep, savedMillis);
-            } else if (event instanceof RankEvent.Measured it) {
-                return new State(step, it, evalLoss, attempts, warnings, savedStep, savedMillis);
-            } else if (event instanceof RankEvent.Evaluated it) {
-                return new State(step, parts, it.loss(), attempts, warnings, savedStep, savedMillis);
-            } else if (event instanceof RankEvent.Saved it) {
-                return new State(step, parts, evalLoss, attempts, warnings, it.step(), nowMillis);
-            } else if (event instanceof RankEvent.Warning) {
-                return new State(step, parts, evalLoss, attempts, warnings + 1, savedStep, savedMillis);
-            } else if (event instanceof RankEvent.Phase it
-                    && it.rank() == 0
-                    && it.phase().equals("load")) {
-                return new State(step, parts, evalLoss, attempts + 1, warnings, savedStep, savedMillis);
-            }
-            return this;
-        }
-    }
+    private int placedAttempt;
 
     private SparkMetrics() {}
 
-    /** Registers with the metrics system of this driver; empty where no Spark runs. */
-    static Optional<SparkMetrics> register() {
+    /**
+     * Registers with the metrics system of this driver; empty where no Spark runs.
+     *
+     * @param peakOfRank operations a second that a rank's device could do; empty when nobody told, and then there is no {@code mfu}
+     */
+    static Optional<SparkMetrics> register(OptionalDouble peakOfRank) {
         if (SparkEnv.get() == null) {
             return Optional.empty();
         }
@@ -80,28 +57,48 @@ final class SparkMetrics implements RunFollower, Source {
         metrics.ofParts("optimizer_seconds", RankEvent.Measured::optimizerSeconds);
         metrics.ofParts("wait_share", RankEvent.Measured::waitShare);
         metrics.ofParts("exchange_bytes_rank_0", RankEvent.Measured::exchangeBytes);
-        metrics.gauge("eval_loss", State::evalLoss);
-        metrics.gauge("attempts", State::attempts);
-        metrics.gauge("warnings", State::warnings);
-        metrics.gauge("checkpoint_step", State::savedStep);
-        metrics.gauge(
-                "checkpoint_age_seconds",
-                it -> it.savedMillis() == 0 ? 0 : (System.currentTimeMillis() - it.savedMillis()) / 1e3);
+        metrics.gauge("useful_tflop_per_second_per_rank", () -> metrics.operationsPerSecond() / 1e12);
+        peakOfRank.ifPresent(peak -> metrics.gauge("mfu", () -> metrics.operationsPerSecond() / peak));
+        metrics.gauge("eval_loss", () -> metrics.evalLoss);
+        metrics.gauge("attempts", () -> metrics.attempts);
+        metrics.gauge("warnings", () -> metrics.warnings);
+        metrics.gauge("checkpoint_step", () -> metrics.savedStep);
+        metrics.gauge("checkpoint_age_seconds", metrics::checkpointAge);
         SparkEnv.get().metricsSystem().registerSource(metrics);
         return Optional.of(metrics);
     }
 
     private void ofStep(String name, ToDoubleFunction<RankEvent.Step> value) {
-        gauge(name, it -> it.step() == null ? 0 : value.applyAsDouble(it.step()));
+        gauge(name, () -> {
+            RankEvent.Step newest = step;
+            return newest == null ? 0 : value.applyAsDouble(newest);
+        });
     }
 
     private void ofParts(String name, ToDoubleFunction<RankEvent.Measured> value) {
-        gauge(name, it -> it.parts() == null ? 0 : value.applyAsDouble(it.parts()));
+        gauge(name, () -> {
+            RankEvent.Measured newest = parts;
+            return newest == null ? 0 : value.applyAsDouble(newest);
+        });
     }
 
-    private void gauge(String name, ToDoubleFunction<State> value) {
-        Gauge<Double> gauge = () -> value.applyAsDouble(state.get());
+    private void gauge(String name, DoubleSupplier value) {
+        Gauge<Double> gauge = value::getAsDouble;
         registry.register(name, gauge);
+    }
+
+    /** Operations that training needed in a second of the newest step, a rank's share. */
+    private double operationsPerSecond() {
+        RankEvent.Measured newest = parts;
+        if (newest == null || ranks == 0) {
+            return 0;
+        }
+        double seconds = newest.computeSeconds() + newest.reduceSeconds() + newest.optimizerSeconds();
+        return newest.operations() / seconds / ranks;
+    }
+
+    private double checkpointAge() {
+        return savedMillis == 0 ? 0 : (System.currentTimeMillis() - savedMillis) / 1e3;
     }
 
     @Override
@@ -115,8 +112,26 @@ final class SparkMetrics implements RunFollower, Source {
     }
 
     @Override
-    public void accept(RankEvent event) {
-        state.updateAndGet(it -> it.heard(event, System.currentTimeMillis()));
+    public synchronized void accept(RankEvent event) {
+        if (event instanceof RankEvent.Step it) {
+            step = it;
+        } else if (event instanceof RankEvent.Measured it) {
+            parts = it;
+        } else if (event instanceof RankEvent.Evaluated it) {
+            evalLoss = it.loss();
+        } else if (event instanceof RankEvent.Saved it) {
+            savedStep = it.step();
+            savedMillis = System.currentTimeMillis();
+        } else if (event instanceof RankEvent.Warning) {
+            warnings++;
+        } else if (event instanceof RankEvent.Placed it) {
+            ranks = it.attempt() == placedAttempt ? ranks + 1 : 1;
+            placedAttempt = it.attempt();
+        } else if (event instanceof RankEvent.Phase it
+                && it.rank() == 0
+                && it.phase().equals("load")) {
+            attempts++;
+        }
     }
 
     @Override

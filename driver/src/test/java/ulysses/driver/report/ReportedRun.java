@@ -78,7 +78,8 @@ final class ReportedRun {
         for (long step = first; step <= last; step++) {
             journal.accept(new RankEvent.Phase(0, "step", step));
             journal.accept(step(step, 5.0 - step));
-            journal.accept(new RankEvent.Measured(0, step, 0.3, 0.1, 0.1, 1 << 20, Map.of("attention", 0.1), 0.05));
+            journal.accept(
+                    new RankEvent.Measured(0, step, 0.3, 0.1, 0.1, 1 << 20, Map.of("attention", 0.1), 0.05, 1e12));
             journal.accept(logged(step, 5.0 - step));
         }
     }

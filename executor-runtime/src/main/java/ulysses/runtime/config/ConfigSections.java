@@ -236,7 +236,8 @@ final class ConfigSections {
                         settings.text("run_name").orElse(null),
                         working.absolute(settings.text("logging_dir").orElse(null)),
                         statusPage(),
-                        settings.flag("profile")),
+                        settings.flag("profile"),
+                        settings.text("hardware").orElse(null)),
                 settings.text("date")
                         .map(date -> new TrainingConfig.Day(date, working.anchored(settings.datedOutputDir())))
                         .orElse(null));

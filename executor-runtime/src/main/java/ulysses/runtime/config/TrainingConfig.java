@@ -322,15 +322,17 @@ public record TrainingConfig(
      *     output_dir/runs}
      * @param statusPage {@code status_port} and {@code status_host} (ours); null means no page
      * @param profile {@code profile} (ours): whether ranks record one step
+     * @param hardware {@code hardware} (ours): entry of hardware.yaml that ranks run on; null means not told
      */
     public record Reporting(
             List<Tracker> trackers,
             @Nullable String runName,
             @Nullable String loggingDirectory,
             @Nullable StatusPage statusPage,
-            boolean profile) {
+            boolean profile,
+            @Nullable String hardware) {
         /** Nowhere. */
-        public static final Reporting NONE = new Reporting(List.of(), null, null, null, false);
+        public static final Reporting NONE = new Reporting(List.of(), null, null, null, false, null);
 
         public Reporting {
             trackers = List.copyOf(trackers);

@@ -85,6 +85,8 @@ public sealed interface RankEvent {
      * @param exchangeBytes that rank 0 put into all-to-alls in this step, its own part included
      * @param phases seconds of the parts of compute by their names: projections, exchange, attention, mlp, loss
      * @param waitShare of the time until gradients are summed, how much ranks waited for slower ones, all ranks together
+     * @param operations floating-point operations that the step needs, all ranks together: forward and backward of the trained model,
+     *     recomputation left out
      */
     record Measured(
             int rank,
@@ -94,7 +96,8 @@ public sealed interface RankEvent {
             double optimizerSeconds,
             long exchangeBytes,
             Map<String, Double> phases,
-            double waitShare)
+            double waitShare,
+            double operations)
             implements RankEvent {
         public Measured {
             phases = Map.copyOf(phases);

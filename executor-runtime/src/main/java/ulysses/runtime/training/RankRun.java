@@ -141,7 +141,8 @@ final class RankRun {
                 RunReference references = new RunReference(
                         config, new RunReference.Start(source, tuned, parameters.device(), hadoop), policy, groups)) {
             Objective objective = objective(policy, references, trained.rows().all(), agreement);
-            SequenceStep sequence = new SequenceStep(policy, objective, groups.sequenceParallel(), timeline);
+            SequenceStep sequence = new SequenceStep(
+                    policy, objective, groups.sequenceParallel(), timeline, UsefulOperations.of(tuned)::of);
             TrainStep step = new TrainStep(
                     sequence,
                     sharing,

@@ -2,6 +2,7 @@ package ulysses.runtime.training;
 
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.function.ToDoubleFunction;
 import org.bytedeco.pytorch.Tensor;
 import ulysses.runtime.attention.SequenceLayout;
 import ulysses.runtime.collective.Collectives;
@@ -24,18 +25,29 @@ public final class SequenceStep {
     private final Objective objective;
     private final Collectives group;
     private final Timeline timeline;
+    private final ToDoubleFunction<MicroBatch> operations;
 
     /** {@code group} shares each sequence. */
     public SequenceStep(CausalLm model, Objective objective, Collectives group) {
-        this(model, objective, group, Timeline.OFF);
+        this(model, objective, group, Timeline.OFF, batch -> 0);
     }
 
-    /** The same with its phases recorded on {@code timeline}. */
-    SequenceStep(CausalLm model, Objective objective, Collectives group, Timeline timeline) {
+    /**
+     * The same with its phases recorded on {@code timeline}.
+     *
+     * @param operations floating-point operations of the group for a micro-batch
+     */
+    SequenceStep(
+            CausalLm model,
+            Objective objective,
+            Collectives group,
+            Timeline timeline,
+            ToDoubleFunction<MicroBatch> operations) {
         this.model = model;
         this.objective = objective;
         this.group = group;
         this.timeline = timeline;
+        this.operations = operations;
     }
 
     /** Where phases are recorded. */
@@ -98,6 +110,11 @@ public final class SequenceStep {
     /** What loss and metrics of a step are the mean of, and are divided by, but for 0: tokens that are trained on, or pairs. */
     public long terms(StepBatches step) {
         return objective.terms(step);
+    }
+
+    /** This rank's part of the operations of {@code step}: parts add up over all ranks. */
+    double operations(StepBatches step) {
+        return step.microBatches().stream().mapToDouble(operations).sum() / group.size();
     }
 
     /** Sums of no micro-batch. */

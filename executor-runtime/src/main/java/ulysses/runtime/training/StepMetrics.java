@@ -21,6 +21,7 @@ import ulysses.runtime.gradient.GradientStrategies;
  * @param optimizerSeconds norm, clipping and update
  * @param phases seconds of the parts of compute, by their names
  * @param waitShare of the time until gradients are summed, how much ranks waited for slower ones, all ranks together
+ * @param operations floating-point operations that the step needs, all ranks together
  * @param exchangeBytes that this rank put into all-to-alls, its own part included
  * @param strategies what gradient strategies did
  */
@@ -39,6 +40,7 @@ public record StepMetrics(
         double optimizerSeconds,
         Map<String, Double> phases,
         double waitShare,
+        double operations,
         long exchangeBytes,
         GradientStrategies.Outcome strategies) {
 

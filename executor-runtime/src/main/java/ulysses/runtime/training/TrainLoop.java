@@ -213,7 +213,8 @@ final class TrainLoop {
                             metrics.optimizerSeconds(),
                             metrics.exchangeBytes(),
                             metrics.phases(),
-                            metrics.waitShare()));
+                            metrics.waitShare(),
+                            metrics.operations()));
         }
         logged.ifPresent(this::reportLogged);
     }

@@ -82,7 +82,7 @@ public final class TrainStep {
         boolean finite = Double.isFinite(norm) && Double.isFinite(means.loss());
         GradientStrategies.Outcome outcome = finite ? update(norm, learningRate) : GradientStrategies.Outcome.NOTHING;
         long updated = System.nanoTime();
-        double waitShare = waitShare((computed - begin) / 1e9 - waited);
+        Together together = together((computed - begin) / 1e9 - waited, sequence.operations(batches));
         return new StepMetrics(
                 means.loss(),
                 means.metrics(),
@@ -97,7 +97,8 @@ public final class TrainStep {
                 (reduced - computed) / 1e9,
                 (updated - reduced) / 1e9,
                 phases(),
-                waitShare,
+                together.waitShare(),
+                together.operations(),
                 sequence.exchangedBytes() - exchangedBefore,
                 outcome);
     }
@@ -122,13 +123,24 @@ public final class TrainStep {
         return phases;
     }
 
-    /** Collective. {@code busy} seconds that this rank computed, waits for other groups left out. */
-    private double waitShare(double busy) {
-        double[] ofRanks = new double[sharing.world().size()];
-        ofRanks[sharing.world().rank()] = busy;
-        double[] all = agreement.sum(ofRanks);
-        double slowest = Arrays.stream(all).max().orElse(0);
-        return slowest > 0 ? 1 - Arrays.stream(all).average().orElse(0) / slowest : 0;
+    private record Together(double waitShare, double operations) {}
+
+    /**
+     * Collective: what only all ranks together know.
+     *
+     * @param busy seconds that this rank computed, waits for other groups left out
+     * @param operations its part of them
+     */
+    private Together together(double busy, double operations) {
+        int ranks = sharing.world().size();
+        double[] ofThis = new double[ranks + 1];
+        ofThis[sharing.world().rank()] = busy;
+        ofThis[ranks] = operations;
+        double[] all = agreement.sum(ofThis);
+        double[] times = Arrays.copyOf(all, ranks);
+        double slowest = Arrays.stream(times).max().orElse(0);
+        double waitShare = slowest > 0 ? 1 - Arrays.stream(times).average().orElse(0) / slowest : 0;
+        return new Together(waitShare, all[ranks]);
     }
 
     /** Collective; called by all ranks or by none, since what is not finite is so on all of them after the sums. */

@@ -390,7 +390,8 @@ class ConfigFileTest {
                         "first",
                         here("board"),
                         null,
-                        false));
+                        false,
+                        null));
         assertThat(loaded.notes())
                 .containsExactly(
                         "report_to wandb is left out: it can only be reached from Python. Use tensorboard or mlflow; trainer_log.jsonl and report.html in output_dir are written anyway");

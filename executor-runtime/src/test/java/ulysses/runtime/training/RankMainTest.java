@@ -3,6 +3,7 @@ package ulysses.runtime.training;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.tuple;
 import static org.assertj.core.api.Assertions.within;
+import static org.assertj.core.api.Assertions.withinPercentage;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
@@ -12,6 +13,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.stream.Stream;
@@ -28,6 +30,8 @@ import ulysses.runtime.data.PackedRows;
 import ulysses.runtime.mesh.EvaluationSet;
 import ulysses.runtime.mesh.RankEvent;
 import ulysses.runtime.model.SmallModels;
+import ulysses.runtime.weights.ModelDirectory;
+import ulysses.runtime.weights.ModelSpec;
 
 /** Ranks as the processes that a Spark task starts: assignment on standard input, events on standard output. */
 @Timeout(300)
@@ -91,6 +95,7 @@ final class RankMainTest {
                             tuple(6L, "eval"),
                             tuple(6L, "eval_few"));
             assertThat(of(outcomes.get(1), RankEvent.Step.class)).isEmpty();
+            operationsAreThoseOfAllGroups(steps, of(outcomes.get(0), RankEvent.Measured.class));
             logsHoldWhatWasReported(steps);
             tracesHoldTheThirdStep();
             resultsHoldEachSet(of(outcomes.get(0), RankEvent.Evaluated.class));
@@ -105,6 +110,22 @@ final class RankMainTest {
                         "eval_results.json",
                         "all_results.json");
         assertThat(files("output/checkpoint-3")).contains("MANIFEST.json", "trainer_state.json");
+    }
+
+    private void operationsAreThoseOfAllGroups(List<RankEvent.Step> steps, List<RankEvent.Measured> measured) {
+        ModelSpec spec = ModelDirectory.open(folder.resolve("model").toString(), new Configuration())
+                .spec();
+        double ofAllRows = SmallModels.rows(61, 24, 20).stream()
+                .flatMapToInt(row -> Arrays.stream(row.documentLengths()))
+                .mapToDouble(spec::flopsOfDocument)
+                .sum();
+        long tokens = SmallModels.rows(61, 24, 20).stream()
+                .mapToLong(PackedRow::tokens)
+                .sum();
+        long seen = steps.stream().mapToLong(RankEvent.Step::tokens).sum();
+        assertThat(seen % tokens).as("whole passes over the rows").isZero();
+        assertThat(measured.stream().mapToDouble(RankEvent.Measured::operations).sum())
+                .isCloseTo(ofAllRows * seen / tokens, withinPercentage(1e-9));
     }
 
     /** Phases in order, waits inside of them, what the writer did, and the operations between ranks, by bytes. */
