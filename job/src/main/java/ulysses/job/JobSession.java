@@ -7,6 +7,7 @@ import org.apache.spark.sql.SparkSession;
 import scala.jdk.javaapi.OptionConverters;
 import ulysses.driver.launch.EmbeddedCluster;
 import ulysses.driver.launch.RankCores;
+import ulysses.driver.launch.StandaloneTokens;
 import ulysses.runtime.config.ParallelConfig;
 
 /**
@@ -15,16 +16,17 @@ import ulysses.runtime.config.ParallelConfig;
  * it ends everything that it started.
  *
  * @param spark the session
+ * @param tokens of its executors
  * @param owned whether it was started here
  */
-record JobSession(SparkSession spark, boolean owned) implements AutoCloseable {
+record JobSession(SparkSession spark, StandaloneTokens tokens, boolean owned) implements AutoCloseable {
 
     /** Opens it; {@code parallel} says how many executors an embedded cluster needs. */
     static JobSession open(SparkConf conf, String name, ParallelConfig parallel) {
         Optional<SparkSession> running =
                 OptionConverters.toJava(SparkSession.getDefaultSession()).filter(SparkSession::isUsable);
         if (running.isPresent()) {
-            return new JobSession(running.get(), false);
+            return of(running.get(), false);
         }
         conf.setIfMissing("spark.app.name", name);
         if (isEmbedded(conf)) {
@@ -39,7 +41,11 @@ record JobSession(SparkSession spark, boolean owned) implements AutoCloseable {
                     .forEach(conf::setIfMissing);
             conf.setIfMissing("spark.ui.enabled", "false");
         }
-        return new JobSession(SparkSession.builder().config(conf).getOrCreate(), true);
+        return of(SparkSession.builder().config(conf).getOrCreate(), true);
+    }
+
+    private static JobSession of(SparkSession spark, boolean owned) {
+        return new JobSession(spark, StandaloneTokens.open(spark.sparkContext()), owned);
     }
 
     /** Executors of a {@code local-cluster} that nobody submits to know of no jars, and would be started again without end. */
@@ -55,6 +61,7 @@ record JobSession(SparkSession spark, boolean owned) implements AutoCloseable {
 
     @Override
     public void close() {
+        tokens.close();
         if (owned) {
             spark.stop();
         }
