@@ -10,6 +10,7 @@ import ulysses.driver.launch.EmbeddedCluster;
 import ulysses.driver.launch.FailureKind;
 import ulysses.driver.launch.LaunchException;
 import ulysses.driver.launch.RankCores;
+import ulysses.driver.launch.StandaloneTokens;
 import ulysses.runtime.config.ParallelConfig;
 
 /**
@@ -18,9 +19,10 @@ import ulysses.runtime.config.ParallelConfig;
  * it ends everything that it started.
  *
  * @param spark the session
+ * @param tokens of its executors
  * @param owned whether it was started here
  */
-record JobSession(SparkSession spark, boolean owned) implements AutoCloseable {
+record JobSession(SparkSession spark, StandaloneTokens tokens, boolean owned) implements AutoCloseable {
 
     /**
      * Opens it. On a cluster Spark waits for executors meanwhile, which can take minutes: {@code out} gets a line before.
@@ -31,7 +33,7 @@ record JobSession(SparkSession spark, boolean owned) implements AutoCloseable {
         Optional<SparkSession> running =
                 OptionConverters.toJava(SparkSession.getDefaultSession()).filter(SparkSession::isUsable);
         if (running.isPresent()) {
-            return new JobSession(running.get(), false);
+            return of(running.get(), false);
         }
         conf.setIfMissing("spark.app.name", name);
         if (isEmbedded(conf)) {
@@ -51,7 +53,7 @@ record JobSession(SparkSession spark, boolean owned) implements AutoCloseable {
                             conf.get("spark.master"),
                             conf.get("spark.scheduler.maxRegisteredResourcesWaitingTime", "30s")));
         }
-        return new JobSession(start(conf), true);
+        return of(start(conf), true);
     }
 
     private static SparkSession start(SparkConf conf) {
@@ -64,6 +66,10 @@ record JobSession(SparkSession spark, boolean owned) implements AutoCloseable {
                             .formatted(ended.getMessage(), conf.get("spark.driver.host", "this host's name")),
                     ended);
         }
+    }
+
+    private static JobSession of(SparkSession spark, boolean owned) {
+        return new JobSession(spark, StandaloneTokens.open(spark.sparkContext()), owned);
     }
 
     /** Executors of a {@code local-cluster} that nobody submits to know of no jars, and would be started again without end. */
@@ -79,6 +85,7 @@ record JobSession(SparkSession spark, boolean owned) implements AutoCloseable {
 
     @Override
     public void close() {
+        tokens.close();
         if (owned) {
             spark.stop();
         }

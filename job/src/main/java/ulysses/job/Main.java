@@ -63,7 +63,8 @@ public final class Main {
                 case BENCH -> BenchCommand.run(commandLine, hadoop(conf), out);
                 case PLAN -> PlanCommand.run(commandLine, settings(conf), hadoop(conf), environment, out);
             };
-        } catch (Exception failure) { // SparkException is checked but not declared by Spark's Scala methods
+        } catch (Exception thrown) { // SparkException is checked but not declared by Spark's Scala methods
+            Exception failure = KerberosLogin.explained(thrown);
             if (debug) {
                 failure.printStackTrace(err); // asked for by --debug; the line below is what others read
             }
@@ -86,8 +87,11 @@ public final class Main {
         return settings;
     }
 
+    /** Its file systems know the driver from now on. */
     private static Configuration hadoop(SparkConf conf) {
-        return SparkHadoopUtil.get().newConfiguration(conf);
+        Configuration hadoop = SparkHadoopUtil.get().newConfiguration(conf);
+        KerberosLogin.open(conf);
+        return hadoop;
     }
 
     private static FailureKind kind(Throwable failure) {

@@ -52,7 +52,7 @@ final class SparkInstallation implements AutoCloseable {
         Files.createDirectories(spark.home.resolve("bin"));
         spark.executable(
                 "spark/bin/spark-submit",
-                "#!/bin/sh\nexec %s -Xmx512m -cp '%s/jars/*' org.apache.spark.deploy.SparkSubmit \"$@\"\n"
+                "#!/bin/sh\nexec %s -Xmx512m -cp \"${HADOOP_CONF_DIR:+$HADOOP_CONF_DIR:}%s/jars/*\" org.apache.spark.deploy.SparkSubmit \"$@\"\n"
                         .formatted(String.join(" ", java()), spark.home));
         return spark;
     }

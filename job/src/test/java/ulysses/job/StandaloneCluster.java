@@ -25,7 +25,12 @@ final class StandaloneCluster implements AutoCloseable {
 
     /** Starts Master and Workers below {@code folder} from jars in {@code build}, Maven's target folder, and waits for them. */
     static StandaloneCluster start(Path folder, Path build) throws IOException, InterruptedException {
-        StandaloneCluster cluster = new StandaloneCluster(SparkInstallation.from(build, folder));
+        return start(folder, SparkInstallation.from(build, folder));
+    }
+
+    /** The same of {@code spark}, whose variables all its processes have. */
+    static StandaloneCluster start(Path folder, SparkInstallation spark) throws IOException, InterruptedException {
+        StandaloneCluster cluster = new StandaloneCluster(spark);
         cluster.daemon(List.of(
                 "org.apache.spark.deploy.master.Master",
                 "--port",

@@ -21,7 +21,6 @@ import java.util.stream.Stream;
 import javax.xml.stream.XMLOutputFactory;
 import javax.xml.stream.XMLStreamException;
 import javax.xml.stream.XMLStreamWriter;
-import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.security.UserGroupInformation;
 import org.apache.spark.SparkConf;
 import org.jspecify.annotations.Nullable;
@@ -45,6 +44,10 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
     private static final String CACHE_PROPERTY = "org.bytedeco.javacpp.cachedir";
 
     private static final String USER = "HADOOP_USER_NAME";
+
+    /** Where Kerberos' own configuration lies, if not in /etc. */
+    private static final String KERBEROS_PROPERTY = "java.security.krb5.conf";
+
     private static final String NCCL_FILE = "NCCL_CONF_FILE";
 
     RankCommand {
@@ -185,6 +188,9 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
                 // size.
                 "-Dorg.bytedeco.javacpp.maxbytes=0",
                 "-Dorg.bytedeco.javacpp.maxphysicalbytes=0"));
+        if (System.getProperty(KERBEROS_PROPERTY) != null) {
+            options.add("-D" + KERBEROS_PROPERTY + "=" + System.getProperty(KERBEROS_PROPERTY));
+        }
         nativeCache(directory).ifPresent(cache -> options.add("-D" + CACHE_PROPERTY + "=" + cache));
         if (loader.getResource("org/bytedeco/mkl/global/mkl_rt.class") != null) {
             options.add("-Dorg.bytedeco.openblas.load=mkl");
@@ -209,7 +215,7 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
     }
 
     private static Map<String, String> environment(Wishes wishes) throws IOException {
-        Map<String, String> environment = new HashMap<>(identity(wishes.directory()));
+        Map<String, String> environment = new HashMap<>(identity());
         environment.put("OMP_NUM_THREADS", Integer.toString(wishes.threads()));
         environment.put("MKL_NUM_THREADS", Integer.toString(wishes.threads()));
         // Threads that wait for work sleep instead of spinning: an addition took 17 ms spinning on a shared machine,
@@ -233,16 +239,14 @@ record RankCommand(List<String> line, Map<String, String> environment, Path dire
         return environment;
     }
 
-    /** Whom file systems know: the user that the executor's task works for, not the one that owns its process; or that user's tokens. */
-    private static Map<String, String> identity(Path directory) throws IOException {
-        UserGroupInformation user = UserGroupInformation.getCurrentUser();
-        if (!UserGroupInformation.isSecurityEnabled()) {
-            return Map.of(USER, user.getShortUserName());
-        }
-        Path tokens = directory.resolve("hadoop.tokens");
-        user.getCredentials()
-                .writeTokenStorageFile(new org.apache.hadoop.fs.Path(tokens.toUri()), new Configuration(false));
-        return Map.of(UserGroupInformation.HADOOP_TOKEN_FILE_LOCATION, tokens.toString());
+    /**
+     * Whom file systems know: the user that the executor's task works for, not the one that owns its process. Where Hadoop is secured
+     * they know whoever has {@link UserTokens}.
+     */
+    private static Map<String, String> identity() throws IOException {
+        return UserGroupInformation.isSecurityEnabled()
+                ? Map.of()
+                : Map.of(USER, UserGroupInformation.getCurrentUser().getShortUserName());
     }
 
     /** The driver's file system settings (such as {@code spark.hadoop.fs.s3a.endpoint}), found first on the child's class path. */

@@ -12,6 +12,7 @@ import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
@@ -45,6 +46,7 @@ final class RankProcess implements AutoCloseable {
     private final PrintStream log;
     private final Thread outputReader;
     private final Thread errorReader;
+    private final UserTokens tokens = UserTokens.current();
     private final long oomKillsBefore = RankExit.oomKillsSoFar();
     private final Deque<String> lastLines = new ArrayDeque<>();
     private final CompletableFuture<Integer> storePort = new CompletableFuture<>();
@@ -59,8 +61,8 @@ final class RankProcess implements AutoCloseable {
     /** Looks in a row that found it stopped: time alone would count a pause of this JVM, too. */
     private int stoppedLooks;
 
-    private RankProcess(
-            Process process, RankCommand command, String label, Consumer<RankEvent> events, PrintStream log) {
+    private RankProcess(Process process, RankCommand command, String label, Consumer<RankEvent> events, PrintStream log)
+            throws IOException {
         this.process = process;
         this.command = command;
         this.label = label;
@@ -93,12 +95,17 @@ final class RankProcess implements AutoCloseable {
         return process.pid();
     }
 
-    /** Tells the child who it is; its standard input stays open, since closing it tells the child to halt. */
+    /** Tells the child its user's tokens and who it is; its standard input stays open, since closing it tells the child to halt. */
     void assign(RankAssignment assignment) throws IOException {
         label = "rank " + assignment.rank();
+        tell();
+        say(JsonLines.write(assignment));
+    }
+
+    private void say(String line) throws IOException {
         OutputStream input = process.getOutputStream();
         try {
-            input.write((JsonLines.write(assignment) + "\n").getBytes(StandardCharsets.UTF_8));
+            input.write((line + "\n").getBytes(StandardCharsets.UTF_8));
             input.flush();
         } catch (IOException e) {
             if (process.isAlive()) {
@@ -108,7 +115,8 @@ final class RankProcess implements AutoCloseable {
     }
 
     /** Waits until rank 0 has opened the store and returns its port; -1 when the child ended before. */
-    int awaitStore(Duration limit, BooleanSupplier interrupted) throws InterruptedException, TimeoutException {
+    int awaitStore(Duration limit, BooleanSupplier interrupted)
+            throws IOException, InterruptedException, TimeoutException {
         long deadline = System.nanoTime() + limit.toNanos();
         while (System.nanoTime() < deadline) {
             try {
@@ -118,6 +126,7 @@ final class RankProcess implements AutoCloseable {
                     return -1;
                 }
                 stopIf(interrupted);
+                tell();
             } catch (ExecutionException e) {
                 throw new IllegalStateException("nobody completes the port with an exception", e);
             }
@@ -131,9 +140,10 @@ final class RankProcess implements AutoCloseable {
      *
      * @return true when the rank finished its work; {@link #failure} tells why it did not
      */
-    boolean await(BooleanSupplier interrupted) throws InterruptedException {
+    boolean await(BooleanSupplier interrupted) throws IOException, InterruptedException {
         while (!process.waitFor(POLL_MILLIS, TimeUnit.MILLISECONDS)) {
             stopIf(interrupted);
+            tell();
             if (done != null && System.nanoTime() - doneNanos > TimeUnit.SECONDS.toNanos(LINGER_SECONDS)) {
                 log.printf("[%s] did not end within %d s of being done; ending it%n", label, LINGER_SECONDS);
                 process.destroyForcibly();
@@ -146,6 +156,14 @@ final class RankProcess implements AutoCloseable {
         }
         errorReader.join(STACKS_MILLIS);
         return done != null;
+    }
+
+    private void tell() throws IOException {
+        Optional<String> news = tokens.news();
+        if (news.isPresent()) {
+            say(news.get());
+            log.printf("[%s] was told its user's tokens%n", label);
+        }
     }
 
     /** One that is stopped says nothing and never ends, while its peers wait for it. */

@@ -241,7 +241,7 @@ final class RankTask implements Function1<Iterator<Integer>, Iterator<Integer>>,
             }
         }
 
-        private int storePort(RankProcess child) throws InterruptedException {
+        private int storePort(RankProcess child) throws IOException, InterruptedException {
             int seconds = shared.config().parallel().rendezvousSeconds();
             try {
                 int port = child.awaitStore(Duration.ofSeconds(seconds), context::isInterrupted);

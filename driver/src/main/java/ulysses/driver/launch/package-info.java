@@ -1,6 +1,6 @@
 /**
- * One barrier stage per attempt, one child JVM per task: starts ranks, follows them, ends them. May import config and mesh of
- * executor-runtime, and Spark.
+ * One barrier stage per attempt, one child JVM per task: starts ranks, follows them, ends them. May import config, mesh and weights
+ * of executor-runtime, and Spark.
  */
 @NullMarked
 package ulysses.driver.launch;

@@ -140,9 +140,21 @@ class RankCommandTest {
                 .doAs((PrivilegedExceptionAction<RankCommand>) () -> RankCommand.prepare(
                         wishes("GPU-aa"), new SparkConf(false), getClass().getClassLoader()));
 
-        assertThat(command.environment())
-                .containsEntry("HADOOP_USER_NAME", "alice")
-                .doesNotContainKey("HADOOP_TOKEN_FILE_LOCATION");
+        assertThat(command.environment()).containsEntry("HADOOP_USER_NAME", "alice");
+    }
+
+    @Test
+    void handsOnWhereKerberosIsConfigured() throws Exception {
+        System.setProperty("java.security.krb5.conf", "/opt/krb5.conf");
+        try {
+            RankCommand.prepare(
+                    wishes("GPU-aa"), new SparkConf(false), getClass().getClassLoader());
+        } finally {
+            System.clearProperty("java.security.krb5.conf");
+        }
+
+        assertThat(Files.readAllLines(directory.resolve("rank.args")))
+                .contains("\"-Djava.security.krb5.conf=/opt/krb5.conf\"");
     }
 
     private RankCommand.Wishes wishes(String device) {

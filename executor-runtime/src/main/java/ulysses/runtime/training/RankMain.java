@@ -8,13 +8,16 @@ import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import org.apache.hadoop.security.UserGroupInformation;
 import ulysses.runtime.memory.NativeRuntime;
 import ulysses.runtime.mesh.RankAssignment;
 import ulysses.runtime.mesh.RankEvent;
+import ulysses.runtime.weights.FileSystemTokens;
 
 /**
- * The process of one rank. It reads its assignment as one line of JSON on standard input and halts when that closes, so that no
- * rank outlives whoever started it; events go to standard output, everything else to standard error.
+ * The process of one rank. It reads its assignment as one line of JSON on standard input, {@link FileSystemTokens} as other lines
+ * before and behind it, and halts when that closes, so that no rank outlives whoever started it; events go to standard output, everything
+ * else to standard error.
  */
 public final class RankMain {
 
@@ -30,12 +33,15 @@ public final class RankMain {
         NativeRuntime.configure();
         BufferedReader input = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         String line = input.readLine();
+        for (; line != null && !line.startsWith("{"); line = input.readLine()) {
+            accept(line);
+        }
         if (line == null) {
             Runtime.getRuntime().halt(ORPHANED);
         }
         RankAssignment assignment = new ObjectMapper().readValue(line, RankAssignment.class);
         RankReporter reporter = new RankReporter(assignment.rank(), events);
-        haltWhenClosed(input);
+        listen(input);
         // Halting, not exiting: a group whose peers are gone may never let go of its threads.
         Runtime.getRuntime().halt(run(assignment, reporter));
     }
@@ -54,12 +60,13 @@ public final class RankMain {
         }
     }
 
-    private static void haltWhenClosed(BufferedReader input) {
+    /** Takes new tokens for file systems, and halts when nobody is there any more to send them. */
+    private static void listen(BufferedReader input) {
         Thread watch = new Thread(
                 () -> {
                     try {
-                        while (input.readLine() != null) {
-                            // nothing is said after the assignment
+                        for (String line = input.readLine(); line != null; line = input.readLine()) {
+                            accept(line);
                         }
                     } catch (IOException e) {
                         // a broken pipe means the same as a closed one
@@ -69,5 +76,13 @@ public final class RankMain {
                 "parent-watch");
         watch.setDaemon(true);
         watch.start();
+    }
+
+    private static void accept(String tokens) {
+        try {
+            UserGroupInformation.getLoginUser().addCredentials(FileSystemTokens.read(tokens));
+        } catch (IOException e) {
+            e.printStackTrace(System.err); // goes on with the tokens that it has
+        }
     }
 }
