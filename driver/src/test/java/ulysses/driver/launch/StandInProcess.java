@@ -40,8 +40,11 @@ final class StandInProcess extends Process {
         try (in;
                 out) {
             exitCode = body.run(in, out);
-        } catch (Exception e) {
-            exitCode = e instanceof InterruptedException ? KILLED : 1;
+        } catch (InterruptedException e) {
+            exitCode = KILLED;
+        } catch (Exception | Error e) {
+            exitCode = 1;
+            e.printStackTrace(System.err); // where a process has its log, a thread has this
         } finally {
             ended.countDown();
         }
