@@ -12,10 +12,10 @@ import org.jspecify.annotations.Nullable;
 import ulysses.runtime.mesh.RankEvent;
 
 /**
- * A run's figures as metrics of Spark's driver, {@code ulysses.step} and so on: whatever sink the user configured carries them, among
- * them the Prometheus page of Spark's UI.
+ * A run as metrics of the Spark driver, named {@code ulysses.*}: whatever sink the cluster has (Prometheus, JMX, Graphite, CSV) gets them
+ * with Spark's own. A metric is 0 before it was first measured.
  */
-final class SparkMetrics implements Source, RunFollower {
+final class SparkMetrics implements RunFollower, Source {
     private final MetricRegistry registry = new MetricRegistry();
 
     private volatile RankEvent.@Nullable Step step;

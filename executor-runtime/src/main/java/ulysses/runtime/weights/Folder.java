@@ -26,7 +26,11 @@ public interface Folder {
         void writeTo(WritableByteChannel out) throws IOException;
     }
 
-    /** The folder at {@code path}, which need not exist; a path without scheme is one of the default file system. */
+    /**
+     * The folder at {@code path}, which need not exist; a path without scheme is one of the default file system.
+     *
+     * @throws ulysses.runtime.config.ConfigException if its file system is not on the class path, see {@link FileSystems}
+     */
     static Folder at(String path, Configuration configuration) {
         Path folder = new Path(path);
         try {
